@@ -1,0 +1,203 @@
+package stacks
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/weir-project/weir/internal/fault"
+)
+
+// MaxSource is the largest document that is parsed, in bytes.
+const MaxSource = 1 << 20
+
+var identifier = regexp.MustCompile(`^[a-z][a-z0-9-]{0,39}$`)
+
+// Load parses and validates a Stack document. The error is a fault.List with every mistake found, at file:line:col.
+func Load(file string, src []byte) (*Stack, error) {
+	r := &reader{file: file, lines: strings.Split(string(src), "\n")}
+	if len(src) > MaxSource {
+		return nil, fault.Invalid("E-SIZE", "read stack", file, fault.Causef("%d bytes, at most %d are read", len(src), MaxSource))
+	}
+	root, err := r.document(src)
+	if err != nil {
+		return nil, err
+	}
+	s := r.stack(root)
+	if err := r.errs.Err(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// reader gathers mistakes, so that a user sees all of them at once.
+type reader struct {
+	file  string
+	lines []string
+	errs  fault.List
+}
+
+func (r *reader) pos(n *yaml.Node) fault.Pos {
+	return fault.Pos{File: r.file, Line: n.Line, Col: n.Column}
+}
+
+func (r *reader) bad(n *yaml.Node, code, op, subject, cause, hint string) {
+	line := ""
+	if n.Line >= 1 && n.Line <= len(r.lines) {
+		line = r.lines[n.Line-1]
+	}
+	r.errs.Add(fault.Invalid(code, op, subject, fault.AtPos(r.pos(n)), fault.Causef("%s", cause), fault.Hint(hint), fault.Line(line)))
+}
+
+var yamlLine = regexp.MustCompile(`line (\d+)`)
+
+func (r *reader) document(src []byte) (*yaml.Node, error) {
+	dec := yaml.NewDecoder(bytes.NewReader(src))
+	var doc yaml.Node
+	if err := dec.Decode(&doc); err != nil {
+		line := 0
+		if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
+			line, _ = strconv.Atoi(m[1]) // the pattern holds digits only
+		}
+		if errors.Is(err, io.EOF) {
+			err = errors.New("the file is empty")
+		}
+		return nil, fault.Invalid("E-YAML", "read stack", "", fault.At(r.file, line, 1), fault.Cause(err), fault.Hint("see `weir explain Stack`, or begin with stacks/catalog/flights/stack.yaml"))
+	}
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, fault.Invalid("E-YAML", "read stack", "", fault.At(r.file, 1, 1), fault.Causef("the file holds more than one document"), fault.Hint("keep one Stack in a file; list its pipelines under spec.pipelines"))
+	}
+	return doc.Content[0], nil
+}
+
+// entries walks a mapping; unknown and doubled keys are mistakes with the nearest name.
+func (r *reader) entries(n *yaml.Node, what string, known []string, f func(key string, k, v *yaml.Node)) {
+	if n.Kind != yaml.MappingNode {
+		r.bad(n, "E-TYPE", "read", what, "a mapping of "+strings.Join(known, ", ")+" is expected", "write `key: value` lines")
+		return
+	}
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k, v := n.Content[i], n.Content[i+1]
+		if v.Kind == yaml.AliasNode {
+			v = v.Alias
+		}
+		switch {
+		case seen[k.Value]:
+			r.bad(k, "E-DUPLICATE", "read", what, fmt.Sprintf("the key %q stands there twice", k.Value), "keep one of them")
+		case known != nil && !slices.Contains(known, k.Value):
+			r.bad(k, "E-FIELD", "read", what, fmt.Sprintf("unknown field %q (fields: %s)", k.Value, strings.Join(known, ", ")),
+				fault.DidYouMean(k.Value, known, "remove it"))
+		default:
+			f(k.Value, k, v)
+		}
+		seen[k.Value] = true
+	}
+}
+
+func (r *reader) stack(root *yaml.Node) *Stack {
+	s := &Stack{Profile: Dev}
+	var api, kind, spec *yaml.Node
+	r.entries(root, "stack", []string{"apiVersion", "kind", "metadata", "spec"}, func(key string, k, v *yaml.Node) {
+		switch key {
+		case "apiVersion":
+			api = v
+		case "kind":
+			kind = v
+		case "metadata":
+			r.entries(v, "metadata", []string{"name"}, func(_ string, _, v *yaml.Node) { s.Name = r.name(v, "stack") })
+		case "spec":
+			spec = v
+		}
+	})
+	if api == nil || api.Value != APIVersion {
+		r.bad(or(api, root), "E-VERSION", "read stack", "apiVersion", "it must be "+APIVersion, "write `apiVersion: "+APIVersion+"`")
+	}
+	if kind == nil || kind.Value != "Stack" {
+		r.bad(or(kind, root), "E-KIND", "read stack", "kind", "it must be Stack", "write `kind: Stack`, or run a pipeline with `weir run FILE`")
+	}
+	if s.Name == "" && len(r.errs) == 0 {
+		r.bad(root, "E-NAME", "read stack", "metadata.name", "the stack has no name", "write `metadata: {name: mystack}`")
+	}
+	if spec == nil {
+		r.bad(root, "E-SPEC", "read stack", "spec", "there is none", "add `spec:` with `services:` below it")
+		return s
+	}
+	r.spec(s, spec)
+	return s
+}
+
+func or(n, fallback *yaml.Node) *yaml.Node {
+	if n != nil {
+		return n
+	}
+	return fallback
+}
+
+func (r *reader) name(v *yaml.Node, what string) string {
+	if v.Kind != yaml.ScalarNode || !identifier.MatchString(v.Value) {
+		r.bad(v, "E-NAME", "read", what, fmt.Sprintf("the name %q is not of the form a-z, then a-z, 0-9 or -, at most 40", v.Value), "choose such a name")
+	}
+	return v.Value
+}
+
+func (r *reader) spec(s *Stack, spec *yaml.Node) {
+	r.entries(spec, "spec", []string{"profile", "services", "pipelines", "show"}, func(key string, _, v *yaml.Node) {
+		switch key {
+		case "profile":
+			s.Profile = Profile(v.Value)
+			if s.Profile != Dev && s.Profile != Production {
+				r.bad(v, "E-PROFILE", "read stack", "profile", fmt.Sprintf("%q is unknown (profiles: dev, production)", v.Value), fault.DidYouMean(v.Value, []string{"dev", "production"}, "write `profile: dev`"))
+			}
+		case "services":
+			r.entries(v, "services", nil, func(name string, k, v *yaml.Node) {
+				r.name(k, "service")
+				s.Services = append(s.Services, r.service(name, k, v))
+			})
+		case "pipelines":
+			s.Pipelines = r.refs(v, key)
+		case "show":
+			s.Show = r.refs(v, key)
+		}
+	})
+	if len(s.Services) == 0 && len(r.errs) == 0 {
+		r.bad(spec, "E-SERVICES", "read stack", "spec.services", "there are none", "add one, such as `events: {operator: kafka, version: \"4.3\", brokers: 1}`")
+	}
+	r.roles(s, spec)
+}
+
+// roles refuses what this slice's Decide cannot carry: more than one worker fleet, and replication that a profile demands.
+func (r *reader) roles(s *Stack, spec *yaml.Node) {
+	fleets := 0
+	for _, v := range s.Services {
+		if v.Operator == "stream" {
+			fleets++
+		}
+	}
+	if len(s.Pipelines) > 0 && fleets != 1 && len(r.errs) == 0 {
+		r.bad(spec, "E-WORKERS", "read stack", "spec.services", fmt.Sprintf("the pipelines run on the stack's worker service: one is needed, %d are there", fleets), "add `workers: {operator: stream, workers: 2}`")
+	}
+}
+
+func (r *reader) refs(v *yaml.Node, what string) []Ref {
+	if v.Kind != yaml.SequenceNode {
+		r.bad(v, "E-TYPE", "read stack", what, "a list of file names is expected", "write `"+what+": [flights.yaml]`")
+		return nil
+	}
+	var out []Ref
+	for _, n := range v.Content {
+		if n.Kind != yaml.ScalarNode || n.Value == "" || strings.HasPrefix(n.Value, "/") || slices.Contains(strings.Split(n.Value, "/"), "..") {
+			r.bad(n, "E-PATH", "read stack", what, fmt.Sprintf("%q is not a path below the stack file", n.Value), "put the pipeline beside the stack file")
+			continue
+		}
+		out = append(out, Ref{Path: n.Value, Pos: r.pos(n)})
+	}
+	return out
+}
