@@ -1,0 +1,4 @@
+package link
+
+// ReadFrame is read, for the fuzz test.
+var ReadFrame = read
