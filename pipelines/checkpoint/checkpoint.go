@@ -41,8 +41,9 @@ type Position struct {
 	Ended  bool   `json:"ended,omitempty"` // the split has no more
 }
 
-// Counters are cumulative for a run of a slot. In = Out + Filtered + Late + DeadLettered + Absorbed (I2), where Absorbed are the rows that a
-// combine took into its state.
+// Counters are cumulative for a run of a slot. In + Copied = Out + Filtered + Late + DeadLettered + Absorbed (I2), where Absorbed are the rows
+// that a combine took into its state and Copied the rows that a fan-out gave to one more branch (zero without one). Each row is followed to a
+// sink or to the first combine; what a combine emits is counted by Emitted, and again by Written if it reaches a sink.
 type Counters struct {
 	In           int64 `json:"in"`
 	Out          int64 `json:"out"`
@@ -50,7 +51,9 @@ type Counters struct {
 	Late         int64 `json:"late"`
 	DeadLettered int64 `json:"dead_lettered"`
 	Absorbed     int64 `json:"absorbed"`
-	Emitted      int64 `json:"emitted"` // rows that left a combine
+	Emitted      int64 `json:"emitted"`           // rows that left a combine
+	Copied       int64 `json:"copied,omitempty"`  // rows that a fan-out gave to one more branch
+	Written      int64 `json:"written,omitempty"` // rows that reached a sink, those that a combine emitted included
 }
 
 // Progress is the last record of a commit: the only truth about positions.
@@ -61,6 +64,7 @@ type Progress struct {
 	Term          uint64              `json:"term"`
 	Positions     map[string]Position `json:"positions,omitempty"` // by split: "node path|split id"
 	Watermark     column.Time         `json:"watermark"`
+	Watermarks    map[string]int64    `json:"watermarks,omitempty"` // by node path or "node path|split id": where that node's own watermark stands
 	Upstream      map[string][]byte   `json:"upstream,omitempty"`   // by channel: the reader's watermark state and its place in that topic
 	WriteTime     int64               `json:"write_time,omitempty"` // highest write timestamp given out, microseconds
 	OutboxApplied int64               `json:"outbox_applied"`       // outbox entries below this offset have been applied

@@ -78,6 +78,10 @@ type Fragment struct {
 	Changelog   string          `json:"changelog"`     // topic with one partition a slot: state, then progress
 	Outbox      string          `json:"outbox,omitempty"`
 	Sinks       []SinkGuarantee `json:"sinks"`
+
+	// Once: nothing is committed between the claim and the end, so a slot that is taken over starts again from the beginning of its (bounded)
+	// input. It is for sinks that make one whole out of all rows, such as a sorted file.
+	Once bool `json:"once,omitempty"`
 }
 
 // SinkGuarantee is the computed guarantee of one sink (reliability.md section 3.1), printed by `weir plan`.
