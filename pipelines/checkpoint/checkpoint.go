@@ -138,8 +138,12 @@ type OutboxEntry struct {
 
 // Recovered is what a takeover finds. Progress is nil where the slot never committed. Ends are, by watermark topic and partition, this
 // writer's last published ends, so that the next Published carries on from them.
+//
+// Previous is the last progress of an earlier run of the slot, where this run has none yet: a new run reads its channels from the positions at
+// which the one before ended (their records are that run's), its other sources from the beginning, and starts with no state.
 type Recovered struct {
 	Progress *Progress
+	Previous *Progress
 	State    []KV
 	Outbox   []OutboxEntry
 	Ends     map[string]map[int32]int64

@@ -1,0 +1,141 @@
+// Package api holds what the server and the command line say to each other: the JSON of its HTTP API under /v1, which is also what
+// `weir get -o json` prints. Fields are only ever added.
+//
+// It holds types and a client; it decides nothing.
+package api
+
+import (
+	"time"
+
+	"github.com/weir-project/weir/pipelines/checkpoint"
+	"github.com/weir-project/weir/pipelines/physical"
+)
+
+// Bundle is a stack with the files that it names, as a command sends it.
+type Bundle struct {
+	File   string            `json:"file"` // absolute path of the stack file
+	Source []byte            `json:"source"`
+	Files  map[string][]byte `json:"files"` // by the path written in the stack
+}
+
+// Apply answers what became of a bundle.
+type Apply struct {
+	Stack   string   `json:"stack"`
+	Changed bool     `json:"changed"`
+	Notes   []string `json:"notes,omitempty"` // what a person should know
+}
+
+// Plan is the text of `weir plan`, and whether anything would change.
+type Plan struct {
+	Stack   string `json:"stack"`
+	Changes int    `json:"changes"`
+	Text    string `json:"text"`
+}
+
+// Stack is the state of one.
+type Stack struct {
+	Name      string     `json:"name"`
+	State     string     `json:"state"` // preparing, starting, running, complete, stopped, failed
+	Reason    string     `json:"reason,omitempty"`
+	Exit      int        `json:"exit,omitempty"` // for a failure that only a person can mend
+	Hint      string     `json:"hint,omitempty"`
+	Steps     []Progress `json:"steps,omitempty"` // long work: downloads, service starts
+	Services  []Service  `json:"services"`
+	Pipelines []Pipeline `json:"pipelines,omitempty"`
+	Tasks     []Task     `json:"tasks,omitempty"`
+	Show      []Shown    `json:"show,omitempty"`
+}
+
+// Shown is a pipeline that reads results back.
+type Shown struct {
+	Path   string `json:"path"`
+	Source []byte `json:"source"`
+}
+
+// Progress of long work, Total 0 where the end is unknown.
+type Progress struct {
+	What  string `json:"what"`
+	Done  int64  `json:"done"`
+	Total int64  `json:"total"`
+	Unit  string `json:"unit,omitempty"`
+	Ended bool   `json:"ended,omitempty"`
+}
+
+// Service is the state of one service.
+type Service struct {
+	Name     string        `json:"name"`
+	Operator string        `json:"operator"`
+	Version  string        `json:"version,omitempty"`
+	Want     int           `json:"want"`
+	Ready    int           `json:"ready"`
+	State    string        `json:"state"` // waiting, deploying, ready, recovering, stopped, failed
+	Reason   string        `json:"reason,omitempty"`
+	Endpoint string        `json:"endpoint,omitempty"`
+	Plan     string        `json:"plan,omitempty"` // as `weir rollout` prints it
+	Took     time.Duration `json:"took,omitempty"` // from its first launch to ready
+}
+
+// Pipeline is the state of one run.
+type Pipeline struct {
+	Name    string    `json:"name"`
+	UID     string    `json:"uid"`
+	Run     uint64    `json:"run"`
+	State   string    `json:"state"`   // waiting, running, complete
+	Bounded bool      `json:"bounded"` // it comes to an end
+	Reason  string    `json:"reason,omitempty"`
+	Started time.Time `json:"started,omitempty"`
+	Ended   time.Time `json:"ended,omitempty"`
+	Stages  []Stage   `json:"stages"`
+	// Records are the rows read by the stages that read from outside; RecordsPerSecond is end to end: over Started to Ended.
+	Records          int64              `json:"records"`
+	RecordsPerSecond float64            `json:"records_per_second"`
+	CPUSeconds       map[string]float64 `json:"cpu_seconds,omitempty"` // by service, spent during the run
+}
+
+// Stage is the state of one stage.
+type Stage struct {
+	Name      string              `json:"name"`
+	Mode      string              `json:"mode"`
+	State     string              `json:"state"` // waiting, running, ended
+	Reason    string              `json:"reason,omitempty"`
+	Slots     int                 `json:"slots"`
+	Running   int                 `json:"running"`
+	EndedN    int                 `json:"ended"`
+	Epochs    uint64              `json:"epochs"`
+	Watermark int64               `json:"watermark"` // microseconds
+	Counters  checkpoint.Counters `json:"counters"`
+	Total     int64               `json:"total,omitempty"` // rows to come, where known
+}
+
+// Task is one task of a stack.
+type Task struct {
+	ID      string    `json:"id"`
+	Name    string    `json:"name"`
+	Service string    `json:"service"`
+	State   string    `json:"state"`
+	Reason  string    `json:"reason,omitempty"`
+	PID     int       `json:"pid,omitempty"`
+	Since   time.Time `json:"since,omitempty"`
+	Holds   string    `json:"holds,omitempty"` // resources
+}
+
+// Channel is a deployed pipeline's channel with what is needed to read it.
+type Channel struct {
+	Channel    physical.Channel    `json:"channel"`
+	Connection physical.Connection `json:"connection"`
+}
+
+// Log is a piece of a task's output.
+type Log struct {
+	Task string `json:"task"`
+	File string `json:"file"`
+	Text []byte `json:"text"`
+	Next int64  `json:"next"` // offset to go on from
+}
+
+// Version of the server.
+type Version struct {
+	Build string `json:"build"`
+	PID   int    `json:"pid"`
+	Term  uint64 `json:"term"`
+}

@@ -1,0 +1,248 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-project/weir/internal/cli/api"
+	"github.com/weir-project/weir/internal/fault"
+	"github.com/weir-project/weir/pipelines/compile"
+	"github.com/weir-project/weir/stacks"
+)
+
+func (a *app) validateCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "validate FILE...", Short: "Check stack and pipeline files: every mistake with its place, a reason and a hint",
+		Args: args(1, 1000),
+		RunE: func(c *cobra.Command, argv []string) error {
+			var all fault.List
+			for _, path := range argv {
+				what, err := validate(path)
+				if err != nil {
+					all.Add(err)
+					continue
+				}
+				fmt.Fprintf(a.out, "%s: %s is valid\n", path, what)
+			}
+			return all.Err()
+		},
+	}
+}
+
+func validate(path string) (string, error) {
+	src, err := readInput(path, stacks.MaxSource)
+	if err != nil {
+		return "", err
+	}
+	if isStack(src) {
+		_, r, err := bundle(path)
+		if err != nil {
+			return "", err
+		}
+		return "stack " + r.Stack.Name, nil
+	}
+	g, err := compileFile(path, src, nil)
+	if err != nil {
+		return "", err
+	}
+	return "pipeline " + g.Pipeline, nil
+}
+
+// isStack tells a Stack from a pipeline without parsing: a wrong guess ends in the other parser's diagnostics.
+func isStack(src []byte) bool {
+	for _, line := range strings.Split(string(src), "\n") {
+		if strings.HasPrefix(line, "kind:") {
+			return strings.Contains(line, "Stack")
+		}
+	}
+	return false
+}
+
+func (a *app) graphCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "graph FILE", Short: "Show what a pipeline compiles to: stages, fragments, slots, channels, guarantees", Args: args(1, 1),
+		RunE: func(c *cobra.Command, argv []string) error {
+			src, err := readInput(argv[0], stacks.MaxSource)
+			if err != nil {
+				return err
+			}
+			if !isStack(src) {
+				g, err := compileFile(argv[0], src, nil)
+				if err != nil {
+					return err
+				}
+				fmt.Fprint(a.out, compile.Explain(g))
+				return nil
+			}
+			_, r, err := bundle(argv[0])
+			if err != nil {
+				return err
+			}
+			for _, g := range r.Graphs {
+				fmt.Fprint(a.out, compile.Explain(g))
+			}
+			return nil
+		},
+	}
+}
+
+func (a *app) planCommand() *cobra.Command {
+	var detailed bool
+	c := &cobra.Command{
+		Use: "plan STACK.yaml", Short: "Show what applying a stack would change, and why, before anything runs", Args: args(1, 1),
+		RunE: func(c *cobra.Command, argv []string) error {
+			b, r, err := bundle(argv[0])
+			if err != nil {
+				return err
+			}
+			p, err := a.plan(c.Context(), b, r)
+			if err != nil {
+				return err
+			}
+			fmt.Fprint(a.out, p.Text)
+			if detailed && p.Changes > 0 {
+				return fault.New("", "", "", fault.Cause(errQuiet), fault.Exit(fault.ExitChanges))
+			}
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit with 2 where something would change")
+	return c
+}
+
+// plan asks the server, which knows what runs; where there is none, everything is new.
+func (a *app) plan(ctx context.Context, b api.Bundle, r *stacks.Resolved) (api.Plan, error) {
+	l, err := a.openLocal()
+	if err != nil {
+		return api.Plan{}, err
+	}
+	defer l.root.Close()
+	client, err := l.client()
+	if err == nil {
+		if err = l.ping(ctx, client); err == nil {
+			var p api.Plan
+			return p, client.Do(ctx, "POST", "/v1/plan", b, &p)
+		}
+	}
+	if fault.ExitCode(noServer(l.dir, err)) != fault.ExitNotFound {
+		return api.Plan{}, err
+	}
+	text, changes := stacks.Diff(nil, r)
+	return api.Plan{Stack: r.Stack.Name, Text: text, Changes: changes}, nil
+}
+
+func (a *app) rerunCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "rerun PIPELINE", Short: "Start a new run of a pipeline that is complete", Args: args(1, 1),
+		RunE: func(c *cobra.Command, argv []string) error {
+			client, err := a.server(c.Context())
+			if err != nil {
+				return err
+			}
+			var done api.Apply
+			if err := client.Do(c.Context(), "POST", "/v1/pipelines/"+url.PathEscape(argv[0])+"/rerun", nil, &done); err != nil {
+				return err
+			}
+			for _, note := range done.Notes {
+				fmt.Fprintln(a.err, note)
+			}
+			s, err := a.follow(c.Context(), client, done.Stack, false)
+			if err != nil {
+				return err
+			}
+			return a.finish(c.Context(), client, s)
+		},
+	}
+}
+
+func (a *app) rolloutCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "rollout [SERVICE]", Short: "Show the plans of the services: phases, steps, what each waits for", Args: args(0, 1),
+		RunE: func(c *cobra.Command, argv []string) error {
+			client, err := a.server(c.Context())
+			if err != nil {
+				return err
+			}
+			var list []api.Stack
+			if err := client.Do(c.Context(), "GET", "/v1/stacks", nil, &list); err != nil {
+				return err
+			}
+			found := false
+			for _, s := range list {
+				for _, v := range s.Services {
+					if len(argv) == 0 || argv[0] == v.Name {
+						fmt.Fprintf(a.out, "%s/%s\n%s", s.Name, v.Name, v.Plan)
+						found = true
+					}
+				}
+			}
+			if !found {
+				return fault.NotFound("E-NOT-FOUND", "show the rollout of", strings.Join(argv, ""), fault.Causef("no such service runs"), fault.Hint("weir get services"))
+			}
+			return nil
+		},
+	}
+}
+
+func (a *app) whyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "why offers|step|placement NAME", Short: "Print the reasons of a decision", Args: args(2, 2),
+		Example: "  weir why offers events\n  weir why step workers\n  weir why placement serving",
+		RunE: func(c *cobra.Command, argv []string) error {
+			client, err := a.server(c.Context())
+			if err != nil {
+				return err
+			}
+			var p api.Plan
+			if err := client.Do(c.Context(), "GET", "/v1/why/"+url.PathEscape(argv[0])+"/"+url.PathEscape(argv[1]), nil, &p); err != nil {
+				return err
+			}
+			fmt.Fprint(a.out, p.Text)
+			return nil
+		},
+	}
+}
+
+func (a *app) logsCommand() *cobra.Command {
+	var follow bool
+	var lines int
+	var file string
+	c := &cobra.Command{
+		Use: "logs TASK|SERVICE", Short: "Print what a task writes", Args: args(1, 1), Example: "  weir logs events\n  weir logs workers-0 -f",
+		RunE: func(c *cobra.Command, argv []string) error {
+			client, err := a.server(c.Context())
+			if err != nil {
+				return err
+			}
+			at := int64(-1)
+			for {
+				var l api.Log
+				q := url.Values{"file": {file}, "lines": {fmt.Sprint(lines)}, "from": {fmt.Sprint(at)}}
+				if err := client.Do(c.Context(), "GET", "/v1/logs/"+url.PathEscape(argv[0])+"?"+q.Encode(), nil, &l); err != nil {
+					return err
+				}
+				if _, err := a.out.Write(l.Text); err != nil {
+					return err
+				}
+				if !follow {
+					return nil
+				}
+				at = l.Next
+				select {
+				case <-c.Context().Done():
+					return nil
+				case <-time.After(500 * time.Millisecond):
+				}
+			}
+		},
+	}
+	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on until interrupted")
+	c.Flags().IntVarP(&lines, "lines", "n", 50, "how many of the last lines")
+	c.Flags().StringVar(&file, "file", "stdout", "stdout or stderr")
+	return c
+}

@@ -1,0 +1,169 @@
+// Package cli is the command line, and the one place where the wings are wired together: it reads flags, calls the server's API or
+// builds the local engine, and prints. Data goes to stdout, notices and progress to stderr; exit codes are those of internal/fault.
+//
+// It makes no decision that a pure package could make.
+//
+//	os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/weir-project/weir/internal/fault"
+	"github.com/weir-project/weir/internal/lifecycle"
+)
+
+// Build is the version that `weir version` prints; the Makefile sets it.
+var Build = "dev"
+
+// app carries what every command needs.
+type app struct {
+	in     io.Reader
+	out    io.Writer
+	err    io.Writer
+	state  string
+	output string
+}
+
+// Main runs one command and returns the process's exit code.
+func Main(args []string, in io.Reader, out, errw io.Writer) int {
+	ctx, stop := lifecycle.Signals(context.Background())
+	defer stop()
+	a := &app{in: in, out: out, err: errw}
+	root := a.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return fault.ExitOK
+	}
+	if !errors.Is(err, errQuiet) {
+		fault.Render(errw, err, colour(errw))
+	}
+	return fault.ExitCode(err)
+}
+
+// errQuiet ends a command with a code whose reason is printed already.
+var errQuiet = errors.New("")
+
+func colour(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == ""
+}
+
+const long = `Weir runs stacks of real services (Kafka, Cassandra, stream workers) and pipelines through them.
+
+  weir up stacks/catalog/flights/stack.yaml     bring a stack up on this machine and run its pipelines
+  weir get                                      what runs, and how far it is
+  weir run FILE                                 run a pipeline here and now, with no server
+  weir down                                     stop everything, keep the data`
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use: "weir", Short: "Streaming pipelines on Kafka, Cassandra and stream workers", Long: long,
+		SilenceErrors: true, SilenceUsage: true, Version: Build,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	root.PersistentFlags().StringVar(&a.state, "state", "", "state directory (default $XDG_STATE_HOME/weir)")
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return fault.Usage("E-USAGE", c.CommandPath(), "", fault.Cause(err), fault.Hint(c.CommandPath()+" --help"))
+	})
+	root.AddGroup(
+		&cobra.Group{ID: "author", Title: "Author"}, &cobra.Group{ID: "local", Title: "Local"},
+		&cobra.Group{ID: "change", Title: "Change"}, &cobra.Group{ID: "look", Title: "Look"},
+		&cobra.Group{ID: "operate", Title: "Operate"},
+	)
+	add := func(group string, cmds ...*cobra.Command) {
+		for _, c := range cmds {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	add("author", a.validateCommand(), a.runCommand(), a.graphCommand())
+	add("local", a.upCommand(), a.downCommand())
+	add("change", a.planCommand(), a.rerunCommand(), a.rolloutCommand())
+	add("look", a.getCommand(), a.logsCommand(), a.whyCommand())
+	add("operate", a.serverCommand(), a.workerCommand())
+	return root
+}
+
+// args refuses a wrong number of arguments with the usage line.
+func args(least, most int) cobra.PositionalArgs {
+	return func(c *cobra.Command, given []string) error {
+		if len(given) >= least && len(given) <= most {
+			return nil
+		}
+		return fault.Usage("E-USAGE", c.CommandPath(), "", fault.Causef("%d arguments given, %s", len(given), wanted(least, most)), fault.Hint(c.UseLine()))
+	}
+}
+
+func wanted(least, most int) string {
+	if least == most {
+		return fmt.Sprintf("%d wanted", least)
+	}
+	return fmt.Sprintf("%d to %d wanted", least, most)
+}
+
+// stateDir is --state, else the XDG state home (C12).
+func (a *app) stateDir() (string, error) {
+	dir := a.state
+	if dir == "" {
+		base := os.Getenv("XDG_STATE_HOME")
+		if base == "" {
+			home, err := os.UserHomeDir()
+			if err != nil {
+				return "", fault.New("E-STATE", "find the state directory", "", fault.Cause(err), fault.Hint("give one with --state DIR"))
+			}
+			base = filepath.Join(home, ".local", "state")
+		}
+		dir = filepath.Join(base, "weir")
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("find the state directory %s: %w", dir, err)
+	}
+	return abs, nil
+}
+
+// readInput reads a document of at most limit bytes.
+func readInput(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, fault.NotFound("E-FILE", "read", path, fault.Causef("there is no such file"), fault.Hint(similar(path)))
+		}
+		return nil, fault.New("E-FILE", "read", path, fault.Cause(err))
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, fault.New("E-FILE", "read", path, fault.Cause(err))
+	}
+	if int64(len(data)) > limit {
+		return nil, fault.Invalid("E-SIZE", "read", path, fault.Causef("it is longer than %d bytes", limit))
+	}
+	return data, nil
+}
+
+// similar looks for a YAML file of a like name beside the one that is missing.
+func similar(path string) string {
+	found, err := filepath.Glob(filepath.Join(filepath.Dir(path), "*.yaml"))
+	if err != nil || len(found) == 0 {
+		return "look at stacks/catalog for examples"
+	}
+	if near := fault.Nearest(path, found); near != "" {
+		return "did you mean " + near + "?"
+	}
+	return "files there: " + strings.Join(found, ", ")
+}

@@ -1,0 +1,165 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/weir-project/weir/internal/cli/api"
+	"github.com/weir-project/weir/internal/fault"
+	"github.com/weir-project/weir/internal/security"
+)
+
+// The names in the state directory that both the CLI and the server know.
+const (
+	addressFile = "server.json" // written by the server when it listens
+	adminBundle = "admin.pem"   // made by the first command
+)
+
+// address is what the server writes when it listens.
+type address struct {
+	URL string `json:"url"`
+	PID int    `json:"pid"`
+}
+
+// local is the state directory as the CLI uses it.
+type local struct {
+	dir  string
+	root *os.Root
+}
+
+func (a *app) openLocal() (*local, error) {
+	dir, err := a.stateDir()
+	if err != nil {
+		return nil, err
+	}
+	root, err := security.OpenStateDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &local{dir: dir, root: root}, nil
+}
+
+func (l *local) path(name string) string { return filepath.Join(l.dir, name) }
+
+// credentials finds the administrator's certificate, made by the first command that needs one.
+func (l *local) credentials() (security.Bundle, error) {
+	b, err := security.LoadBundle(l.root, adminBundle)
+	if err == nil {
+		if end, err := b.NotAfter(); err == nil && time.Until(end) > 24*time.Hour {
+			return b, nil
+		}
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return b, err
+	}
+	ca, err := security.EnsureCA(l.root, "weir", time.Now(), rand.Reader)
+	if err != nil {
+		return b, fmt.Errorf("make the certificate authority: %w", err)
+	}
+	now := time.Now()
+	b, err = ca.Issue(security.Request{CN: "admin", Role: security.RoleAdmin, NotBefore: now, NotAfter: now.AddDate(1, 0, 0), ClientAuth: true})
+	if err != nil {
+		return b, fmt.Errorf("issue the administrator's certificate: %w", err)
+	}
+	return b, b.Save(l.root, adminBundle)
+}
+
+// client connects to the server that the state directory names; errNoServer when none was ever started there.
+func (l *local) client() (*api.Client, error) {
+	data, err := l.root.ReadFile(addressFile)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, errNoServer
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the server's address: %w", err)
+	}
+	var at address
+	if err := json.Unmarshal(data, &at); err != nil {
+		return nil, fmt.Errorf("read the server's address from %s: %w", addressFile, err)
+	}
+	b, err := l.credentials()
+	if err != nil {
+		return nil, err
+	}
+	config, err := security.ClientTLS(b, "weir-server")
+	if err != nil {
+		return nil, err
+	}
+	return api.NewClient(at.URL, config), nil
+}
+
+var errNoServer = errors.New("no server was started here")
+
+// server returns a client of a server that answers, or an error that says how to start one.
+func (a *app) server(ctx context.Context) (*api.Client, error) {
+	l, err := a.openLocal()
+	if err != nil {
+		return nil, err
+	}
+	defer l.root.Close()
+	c, err := l.client()
+	if err == nil {
+		err = l.ping(ctx, c)
+	}
+	if err != nil {
+		return nil, noServer(l.dir, err)
+	}
+	return c, nil
+}
+
+// ping asks for the version. Where the connection is refused the server may have been killed a moment ago: its supervisor brings it
+// back, so a live supervisor is given three seconds, and a dead one is started again (C3).
+func (l *local) ping(ctx context.Context, c *api.Client) error {
+	var v api.Version
+	err := c.Do(ctx, "GET", "/v1/version", nil, &v)
+	if err == nil || !errors.Is(err, api.ErrUnreachable) || !l.wanted() {
+		return err
+	}
+	if err := l.supervise(); err != nil {
+		return err
+	}
+	return l.await(ctx, c, 15*time.Second)
+}
+
+// await asks until a server answers.
+func (l *local) await(ctx context.Context, c *api.Client, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var v api.Version
+		err := c.Do(ctx, "GET", "/v1/version", nil, &v)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+		}
+	}
+}
+
+func noServer(dir string, err error) error {
+	if errors.Is(err, errNoServer) || errors.Is(err, api.ErrUnreachable) {
+		return fault.NotFound("E-NO-SERVER", "reach the server", "of "+dir, fault.Cause(err), fault.Hint("weir up STACK.yaml starts one"))
+	}
+	return err
+}
+
+// free reports whether a TCP port of loopback can be bound.
+func free(addr string) bool {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return false
+	}
+	l.Close() //nolint:errcheck // nothing was written
+	return true
+}

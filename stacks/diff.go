@@ -1,0 +1,122 @@
+package stacks
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/weir-project/weir/pipelines/compile"
+	"github.com/weir-project/weir/pipelines/physical"
+)
+
+// Diff prints what going from old (nil: nothing is there) to new changes, and counts the changes. It is the head of `weir plan`.
+func Diff(old, new *Resolved) (string, int) {
+	d := &differ{}
+	fmt.Fprintf(&d.b, "stack %s (profile %s)\n", new.Stack.Name, new.Stack.Profile)
+	if old == nil {
+		old = &Resolved{Stack: &Stack{}}
+	}
+	d.services(old.Stack, new.Stack)
+	d.pipelines(old, new)
+	if d.n == 0 {
+		d.b.WriteString("nothing to change\n")
+	}
+	return d.b.String(), d.n
+}
+
+type differ struct {
+	b strings.Builder
+	n int
+}
+
+func (d *differ) change(mark, format string, args ...any) {
+	d.n++
+	fmt.Fprintf(&d.b, "%s %s\n", mark, fmt.Sprintf(format, args...))
+}
+
+func (d *differ) services(old, new *Stack) {
+	for _, s := range new.Services {
+		was, ok := old.Service(s.Name)
+		if !ok {
+			d.change("+", "service %s: %s", s.Name, s.describe())
+			continue
+		}
+		for _, c := range was.changes(s) {
+			d.change("~", "service %s: %s", s.Name, c)
+		}
+	}
+	for _, s := range old.Services {
+		if _, ok := new.Service(s.Name); !ok {
+			d.change("-", "service %s: %s", s.Name, s.describe())
+		}
+	}
+}
+
+func (s Service) describe() string {
+	text := s.Operator
+	if s.Version != "" {
+		text += " " + s.Version
+	}
+	return fmt.Sprintf("%s, size %d", text, s.Size)
+}
+
+// changes says what becomes of each field, with its consequence.
+func (s Service) changes(to Service) []string {
+	var out []string
+	if s.Operator != to.Operator {
+		out = append(out, fmt.Sprintf("operator %s -> %s: a service cannot change its operator; remove it first", s.Operator, to.Operator))
+	}
+	if s.Size != to.Size {
+		how := "tasks are added"
+		if to.Size < s.Size {
+			how = "the highest indexes are stopped after their slots moved"
+		}
+		out = append(out, fmt.Sprintf("size %d -> %d: %s", s.Size, to.Size, how))
+	}
+	if s.Version != to.Version {
+		out = append(out, fmt.Sprintf("version %s -> %s: restarts each task", s.Version, to.Version))
+	}
+	if s.MemoryMiB != to.MemoryMiB {
+		out = append(out, fmt.Sprintf("memory %d MiB -> %d MiB: restarts each task", s.MemoryMiB, to.MemoryMiB))
+	}
+	if s.Port != to.Port {
+		out = append(out, fmt.Sprintf("port %d -> %d: restarts each task", s.Port, to.Port))
+	}
+	if s.StorageMiB != to.StorageMiB {
+		out = append(out, fmt.Sprintf("storage %d MiB -> %d MiB: a volume that holds data keeps its size", s.StorageMiB, to.StorageMiB))
+	}
+	return out
+}
+
+func (d *differ) pipelines(old, new *Resolved) {
+	for _, g := range new.Graphs {
+		was := old.graph(g.Pipeline)
+		if was == nil {
+			d.change("+", "pipeline %s", g.Pipeline)
+			for _, line := range strings.Split(strings.TrimRight(compile.Explain(g), "\n"), "\n") {
+				fmt.Fprintf(&d.b, "    %s\n", line)
+			}
+			continue
+		}
+		change, err := compile.Compatible(was, g)
+		switch {
+		case err != nil:
+			d.change("!", "pipeline %s cannot go on: %v", g.Pipeline, err)
+		case !change.Same:
+			d.change("~", "pipeline %s goes on with its positions and state: %s", g.Pipeline, change)
+		}
+	}
+	for _, g := range old.Graphs {
+		if new.graph(g.Pipeline) == nil {
+			d.change("-", "pipeline %s", g.Pipeline)
+		}
+	}
+}
+
+func (r *Resolved) graph(name string) *physical.Graph {
+	for _, g := range r.Graphs {
+		if g.Pipeline == name {
+			return g
+		}
+	}
+	return nil
+}
