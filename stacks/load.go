@@ -69,7 +69,7 @@ func (r *reader) document(src []byte) (*yaml.Node, error) {
 		if errors.Is(err, io.EOF) {
 			err = errors.New("the file is empty")
 		}
-		return nil, fault.Invalid("E-YAML", "read stack", "", fault.At(r.file, line, 1), fault.Cause(err), fault.Hint("see `weir explain Stack`, or begin with stacks/catalog/flights/stack.yaml"))
+		return nil, fault.Invalid("E-YAML", "read stack", "", fault.At(r.file, line, 1), fault.Cause(err), fault.Hint("begin with stacks/catalog/flights/stack.yaml"))
 	}
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, fault.Invalid("E-YAML", "read stack", "", fault.At(r.file, 1, 1), fault.Causef("the file holds more than one document"), fault.Hint("keep one Stack in a file; list its pipelines under spec.pipelines"))
@@ -80,7 +80,11 @@ func (r *reader) document(src []byte) (*yaml.Node, error) {
 // entries walks a mapping; unknown and doubled keys are mistakes with the nearest name.
 func (r *reader) entries(n *yaml.Node, what string, known []string, f func(key string, k, v *yaml.Node)) {
 	if n.Kind != yaml.MappingNode {
-		r.bad(n, "E-TYPE", "read", what, "a mapping of "+strings.Join(known, ", ")+" is expected", "write `key: value` lines")
+		of := "names"
+		if known != nil {
+			of = strings.Join(known, ", ")
+		}
+		r.bad(n, "E-TYPE", "read", what, "a mapping of "+of+" is expected", "write `key: value` lines")
 		return
 	}
 	seen := map[string]bool{}
