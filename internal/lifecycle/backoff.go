@@ -18,6 +18,9 @@ type Backoff struct {
 // Next is the wait before attempt number attempt (0 is the first repetition). rnd in [0, 1) is the chance: the result lies
 // between (1-Jitter) and 1 times the nominal wait, so that Max holds and many clients do not come back at once.
 func (b Backoff) Next(attempt int, rnd float64) time.Duration {
+	if b.Min <= 0 {
+		return 0 // and not zero times an infinite power, which is no number
+	}
 	factor := b.Factor
 	if factor == 0 {
 		factor = 2
