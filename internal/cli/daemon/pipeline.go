@@ -1,0 +1,246 @@
+package daemon
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/weir-project/weir/internal/cli/api"
+	"github.com/weir-project/weir/pipelines/checkpoint"
+	"github.com/weir-project/weir/pipelines/physical"
+)
+
+// run is what is stored of a pipeline (C9): its identity, and what ended. Positions are not here: the slots' progress is the only truth about them.
+type run struct {
+	UID     string               `json:"uid"`
+	Run     uint64               `json:"run"`
+	Graph   physical.Graph       `json:"graph"`
+	Started time.Time            `json:"started,omitzero"`
+	Ended   time.Time            `json:"ended,omitzero"`
+	Stages  map[string]*stageRun `json:"stages"`
+	CPU     map[string]float64   `json:"cpu_seconds,omitempty"`
+	Terms   map[string]uint64    `json:"terms"`  // by slot: the highest term that was given out
+	Owners  map[string]string    `json:"owners"` // by slot: the task that holds it
+}
+
+// stageRun is one stage of a run.
+type stageRun struct {
+	Splits map[string][]physical.SplitOf `json:"splits,omitempty"` // of bounded sources by node, listed once (C8)
+	Listed bool                          `json:"listed,omitempty"`
+	Ended  time.Time                     `json:"ended,omitzero"`
+	Slots  map[int]checkpoint.Counters   `json:"slots,omitempty"` // of slots that ended
+}
+
+// pipeline is a run with what is only seen.
+type pipeline struct {
+	run
+	name    string
+	latest  map[checkpoint.Slot]physical.SlotReport
+	waiting string
+	meter   meter
+	dirty   bool
+}
+
+func newPipeline(g physical.Graph) *pipeline {
+	p := &pipeline{name: g.Pipeline, latest: map[checkpoint.Slot]physical.SlotReport{}}
+	p.run = run{UID: "p" + rand.Text()[:12], Graph: g}
+	p.begin(1)
+	return p
+}
+
+// begin makes the pipeline's next run: nothing of it has ended, no slot has an owner; terms go on rising.
+func (p *pipeline) begin(n uint64) {
+	p.Run, p.Started, p.Ended = n, time.Time{}, time.Time{}
+	p.Stages, p.Owners, p.CPU = map[string]*stageRun{}, map[string]string{}, map[string]float64{}
+	if p.Terms == nil {
+		p.Terms = map[string]uint64{}
+	}
+	for _, s := range p.Graph.Stages {
+		p.Stages[s.Name] = &stageRun{Slots: map[int]checkpoint.Counters{}, Splits: map[string][]physical.SplitOf{}}
+	}
+	clear(p.latest)
+	p.dirty = true
+}
+
+func loadPipeline(name string, data []byte) (*pipeline, error) {
+	p := &pipeline{name: name, latest: map[checkpoint.Slot]physical.SlotReport{}}
+	if err := json.Unmarshal(data, &p.run); err != nil {
+		return nil, fmt.Errorf("read the stored run of pipeline %s: %w", name, err)
+	}
+	return p, nil
+}
+
+// stage finds one of the graph's stages.
+func (p *pipeline) stage(name string) *physical.Stage {
+	for i := range p.Graph.Stages {
+		if p.Graph.Stages[i].Name == name {
+			return &p.Graph.Stages[i]
+		}
+	}
+	return nil
+}
+
+// slots lists a stage's slots.
+func (p *pipeline) slots(s *physical.Stage) []checkpoint.Slot {
+	var out []checkpoint.Slot
+	for _, f := range s.Fragments {
+		for i := range f.Slots {
+			out = append(out, checkpoint.Slot{Pipeline: p.name, UID: p.UID, Stage: s.Name, Fragment: f.Name, Index: i})
+		}
+	}
+	return out
+}
+
+// due says whether a stage's slots may run, and what it waits for.
+func (p *pipeline) due(s *physical.Stage) (bool, string) {
+	if st := p.Stages[s.Name]; !st.Ended.IsZero() {
+		return false, ""
+	}
+	for _, after := range s.After {
+		if p.Stages[after].Ended.IsZero() {
+			return false, "waits for the end of stage " + after
+		}
+	}
+	return true, ""
+}
+
+// report takes a slot's word. A lower term than the one that was given out is a zombie's.
+func (p *pipeline) report(r physical.SlotReport, now time.Time) {
+	st := p.Stages[r.Slot.Stage]
+	if st == nil || r.Slot.UID != p.UID || r.Term < p.Terms[r.Slot.String()] {
+		return
+	}
+	p.latest[r.Slot] = r
+	if p.Started.IsZero() && r.Counters.In > 0 {
+		p.Started, p.dirty = now, true
+	}
+	if r.State != "ended" || !st.Ended.IsZero() {
+		return
+	}
+	if _, known := st.Slots[r.Slot.Index]; known {
+		return
+	}
+	st.Slots[r.Slot.Index] = r.Counters
+	p.dirty = true
+	if s := p.stage(r.Slot.Stage); len(st.Slots) == len(p.slots(s)) {
+		st.Ended = now
+		p.finish(now)
+	}
+}
+
+// finish ends the run when every stage has ended.
+func (p *pipeline) finish(now time.Time) {
+	for _, st := range p.Stages {
+		if st.Ended.IsZero() {
+			return
+		}
+	}
+	p.Ended = now
+}
+
+// save stores the run. Assignments are sent after it only, so that a term is never given out twice.
+func (d *Daemon) savePipeline(ctx context.Context, p *pipeline) error {
+	if !p.dirty {
+		return nil
+	}
+	data, err := json.Marshal(p.run)
+	if err != nil {
+		return fmt.Errorf("store the run of pipeline %s: %w", p.name, err)
+	}
+	err = d.store.Update(ctx, "pipelines/"+p.name, func([]byte) ([]byte, error) { return data, nil })
+	if err != nil {
+		return fmt.Errorf("store the run of pipeline %s: %w", p.name, err)
+	}
+	p.dirty = false
+	return nil
+}
+
+// status is what people see of the run.
+func (p *pipeline) status() api.Pipeline {
+	out := api.Pipeline{Name: p.name, UID: p.UID, Run: p.Run, State: "waiting", Reason: p.waiting, Bounded: true, Started: p.Started, Ended: p.Ended, CPUSeconds: p.CPU}
+	for i := range p.Graph.Stages {
+		s := &p.Graph.Stages[i]
+		st := p.stageStatus(s)
+		out.Stages = append(out.Stages, st)
+		out.Bounded = out.Bounded && s.Bounded
+		if readsOutside(s) {
+			out.Records += st.Counters.In
+		}
+		if st.State != "waiting" {
+			out.State = "running"
+		}
+	}
+	end := p.Ended
+	if !end.IsZero() {
+		out.State = "complete"
+	} else {
+		end = time.Now()
+	}
+	if took := end.Sub(p.Started).Seconds(); !p.Started.IsZero() && took > 0 {
+		out.RecordsPerSecond = float64(out.Records) / took
+	}
+	return out
+}
+
+func (p *pipeline) stageStatus(s *physical.Stage) api.Stage {
+	st := p.Stages[s.Name]
+	out := api.Stage{Name: s.Name, Mode: string(s.Mode), State: "waiting", Watermark: 1<<63 - 1}
+	for _, slot := range p.slots(s) {
+		out.Slots++
+		r, ok := p.latest[slot]
+		if c, ended := st.Slots[slot.Index]; ended {
+			out.EndedN++
+			add(&out.Counters, c)
+			continue
+		}
+		if !ok {
+			out.Watermark = -1 << 63
+			continue
+		}
+		add(&out.Counters, r.Counters)
+		out.Epochs += r.Epoch
+		out.Watermark = min(out.Watermark, r.Watermark)
+		if r.State == "running" {
+			out.Running++
+		}
+		if r.Reason != "" {
+			out.Reason = fmt.Sprintf("slot %d %s: %s", slot.Index, r.State, r.Reason)
+		}
+	}
+	switch {
+	case !st.Ended.IsZero():
+		out.State, out.Reason = "ended", ""
+	case out.Running+out.EndedN > 0:
+		out.State = "running"
+	default:
+		if ok, why := p.due(s); !ok {
+			out.Reason = why
+		}
+	}
+	return out
+}
+
+// readsOutside tells the stages whose rows come from outside the pipeline.
+func readsOutside(s *physical.Stage) bool {
+	for _, f := range s.Fragments {
+		for _, n := range f.Nodes {
+			var cfg physical.ReadConfig
+			if n.Op == physical.OpRead && json.Unmarshal(n.Config, &cfg) == nil && cfg.Channel == "" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func add(to *checkpoint.Counters, c checkpoint.Counters) {
+	to.In += c.In
+	to.Out += c.Out
+	to.Filtered += c.Filtered
+	to.Late += c.Late
+	to.DeadLettered += c.DeadLettered
+	to.Absorbed += c.Absorbed
+	to.Emitted += c.Emitted
+}
