@@ -66,6 +66,7 @@ type AgentCommand struct {
 	Operations []Operation      `json:"operations,omitempty"`
 	Task       TaskID           `json:"task,omitempty"`
 	UUID       string           `json:"uuid,omitempty"`
+	Seq        uint64           `json:"seq,omitempty"` // apply: counts up within one link
 }
 
 // AgentReportType names what an agent tells the master.
@@ -83,4 +84,5 @@ type AgentReport struct {
 	Info   *AgentInfo      `json:"info,omitempty"`
 	Tasks  []TaskStatus    `json:"tasks,omitempty"`
 	Status *TaskStatus     `json:"status,omitempty"`
+	Seq    uint64          `json:"seq,omitempty"` // resources: the last apply that they are the result of
 }

@@ -81,4 +81,6 @@ type TaskStatus struct {
 	Labels   map[string]string `json:"labels,omitempty"` // the task's labels, so that a framework adopts what it finds
 	Name     string            `json:"name,omitempty"`
 	Resource Resources         `json:"resources,omitempty"` // what the task holds
+	// Framework is whose task it is, so that a master that remembers nothing gives it back to its owner.
+	Framework FrameworkID `json:"framework,omitempty"`
 }
