@@ -67,7 +67,9 @@ func TaskOf(s resources.TaskStatus) (pod string, t Task, ok bool) {
 type Attempt struct {
 	Total     int              `json:"total"`              // all attempts; never goes back, so that task ids stay unique
 	Failures  int              `json:"failures,omitempty"` // in a row
+	At        time.Time        `json:"at,omitzero"`        // when the last began
 	Task      resources.TaskID `json:"task,omitempty"`     // of the last launch
+	Settled   resources.TaskID `json:"settled,omitempty"`  // the task whose end was counted
 	LastError string           `json:"last_error,omitempty"`
 	NotBefore time.Time        `json:"not_before,omitzero"`
 }
@@ -92,21 +94,38 @@ func Backoff(failures int) time.Duration {
 }
 
 // Begin is the attempt that is stored before something is done; task is empty for a step that launches nothing.
-func (a Attempt) Begin(task resources.TaskID) Attempt {
+func (a Attempt) Begin(at time.Time, task resources.TaskID) Attempt {
 	a.Total++
-	a.Task = task
+	a.At, a.Task = at, task
 	return a
 }
 
-// Failed is the attempt after a failure at a time; ran is how long it had worked before (0 for an admin call).
-func (a Attempt) Failed(at time.Time, cause string, ran time.Duration) Attempt {
-	if ran >= Forget {
-		a.Failures = 0
-	}
+// Failed is the attempt after a failure at a time.
+func (a Attempt) Failed(at time.Time, cause string) Attempt {
 	a.Failures++
 	a.LastError = cause
 	a.NotBefore = at.Add(Backoff(a.Failures))
 	return a
+}
+
+// Ended counts the end of the attempt's own task, once: asked again with the same task it changes nothing. A task that was killed by our
+// hand did not fail; one that had run for Forget starts the count anew.
+func (a Attempt) Ended(t Task) Attempt {
+	if t.ID == "" || t.ID != a.Task || t.ID == a.Settled || !t.State.Terminal() {
+		return a
+	}
+	a.Settled = t.ID
+	if t.State == resources.Killed {
+		return a.Succeeded()
+	}
+	if t.Since.Sub(a.At) >= Forget {
+		a.Failures = 0
+	}
+	cause := t.Message
+	if cause == "" {
+		cause = "exit code " + strconv.Itoa(t.ExitCode)
+	}
+	return a.Failed(t.Since, string(t.State)+", "+cause)
 }
 
 // Succeeded forgets the failures.
