@@ -69,10 +69,11 @@ type WindowField struct {
 
 // Aggregate is one combined column.
 type Aggregate struct {
-	Name string      `json:"name"`
-	Fn   string      `json:"fn"`   // count, sum, min, max, mean, any, all
-	Expr string      `json:"expr"` // the value; empty for count of rows
-	Kind column.Kind `json:"kind"` // of the result
+	Name     string      `json:"name"`
+	Fn       string      `json:"fn"`                 // count, sum, min, max, mean, any, all
+	Expr     string      `json:"expr"`               // the value; empty for count of rows
+	Language string      `json:"language,omitempty"` // of Expr: generic or python; empty is generic
+	Kind     column.Kind `json:"kind"`               // of the result
 }
 
 // CombineConfig aggregates by key and window. Output: the keys, then the aggregates.
@@ -96,10 +97,11 @@ type WriteConfig struct {
 
 // LogConfig prints rows: a table where Sort or Limit are set.
 type LogConfig struct {
-	Sort  []string `json:"sort,omitempty"`
-	Limit int      `json:"limit,omitempty"`
-	Title string   `json:"title,omitempty"`
-	Table bool     `json:"table,omitempty"`
+	Sort   []string `json:"sort,omitempty"`
+	Limit  int      `json:"limit,omitempty"`
+	Title  string   `json:"title,omitempty"`
+	Prefix string   `json:"prefix,omitempty"` // printed before each row (Beam YAML's)
+	Table  bool     `json:"table,omitempty"`
 }
 
 // AssertConfig compares the whole input as a multiset, nulls dropped (Beam YAML's AssertEqual).

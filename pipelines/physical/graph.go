@@ -108,7 +108,7 @@ const (
 	OpWrite      Op = "write"      // a sink: WriteConfig
 )
 
-// Node is one transform. Path is its place in the user's file ("Combine", "chain/Filter@12"): names, errors and the
+// Node is one transform. Path is its place in the user's file ("Combine", "Outer/Filter", "Filter#2" for the second of a scope): names, errors and the
 // weir: block use it. Inputs name other nodes of the fragment ("path" or "path.output").
 type Node struct {
 	Path   string          `json:"path"`
