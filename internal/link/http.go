@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"syscall"
 	"time"
 
 	"github.com/weir-project/weir/internal/fault"
@@ -46,7 +47,10 @@ func Dial(ctx context.Context, target string, config *tls.Config, header http.He
 		}
 		cancel(err)
 		client.CloseIdleConnections()
-		return nil, fmt.Errorf("dial link %s: %w", target, err)
+		if refused := (*fault.Error)(nil); errors.As(err, &refused) {
+			return nil, fmt.Errorf("dial link %s: %w", target, err) // the refusal's own code and hint are those to act on
+		}
+		return nil, fault.New("E-DIAL", "dial link", target, fault.Cause(err), fault.Hint(dialHint(err)))
 	}
 	r, err := http.NewRequestWithContext(live, http.MethodPost, target, bodyReader)
 	if err != nil {
@@ -87,6 +91,19 @@ func Dial(ctx context.Context, target string, config *tls.Config, header http.He
 			client.CloseIdleConnections()
 		},
 	}, peer, opts.withDefaults()), nil
+}
+
+// dialHint says what to do about the usual failures, and nothing about others: a refusal brings its own hint.
+func dialHint(err error) string {
+	var verify *tls.CertificateVerificationError
+	var alert tls.AlertError
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "no server listens there: start it (weir up), or name another with --server"
+	case errors.As(err, &verify), errors.As(err, &alert):
+		return "one side's certificate is not of the other's authority: use the state directory of that server"
+	}
+	return ""
 }
 
 // newTransport makes a transport of one connection, so that a link and its TCP connection live and die together.

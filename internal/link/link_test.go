@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -402,11 +403,24 @@ func TestStrangersGetNoLink(t *testing.T) {
 			t.Logf("%s: %v", name, err)
 		}
 	}
+	// Only the posing Kafka's handler ran: its client has a good certificate.
+	_ = result(t, results)
 	select {
 	case err := <-results:
-		// Only the posing Kafka's handler may have run: its client has a good certificate.
-		t.Logf("handler of the poser: %v", err)
+		t.Errorf("a stranger reached the handler, which ended with %v", err)
 	default:
+	}
+	l, err := link.Listen(t.Context(), "127.0.0.1:0", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var f *fault.Error
+	if _, err := link.Dial(t.Context(), "https://"+nobody+"/link", good, nil, link.Options{}); !errors.As(err, &f) || !strings.Contains(f.Hint, "weir up") {
+		t.Errorf("where nobody listens: %v", err)
 	}
 	if _, err := link.Dial(t.Context(), "http://"+address, good, nil, link.Options{}); err == nil {
 		t.Error("linked without TLS")

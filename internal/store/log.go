@@ -11,6 +11,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/weir-project/weir/internal/fault"
 )
 
 const (
@@ -21,6 +23,8 @@ const (
 	// callTimeout bounds one call to the embedded server. A call takes as long as an fsync; one that exceeds this has an
 	// unknown outcome.
 	callTimeout = 10 * time.Second
+	// readTimeout bounds the wait for the next message of a log that lies on this disk.
+	readTimeout = 3 * time.Second
 	storeLimit  = 4 << 30
 )
 
@@ -32,7 +36,8 @@ type journal struct {
 	stream jetstream.Stream
 }
 
-func openJournal(dir string, log *slog.Logger) (j *journal, err error) {
+// openJournal opens the log in dir, and makes it only if made does not say that it was made before.
+func openJournal(dir string, made bool, log *slog.Logger) (j *journal, err error) {
 	j = &journal{}
 	defer func() {
 		if err != nil {
@@ -70,6 +75,9 @@ func openJournal(dir string, log *slog.Logger) (j *journal, err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
+	if err = j.checkPresent(ctx, made); err != nil {
+		return j, err
+	}
 	j.stream, err = j.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name:              streamName,
 		Subjects:          []string{subjectRoot + ">"},
@@ -86,6 +94,21 @@ func openJournal(dir string, log *slog.Logger) (j *journal, err error) {
 		return j, fmt.Errorf("open stream of embedded log: %w", err)
 	}
 	return j, nil
+}
+
+// checkPresent refuses a log that was made before and is not found: the embedded server drops what it cannot recover and starts
+// empty, and an empty store would have everything launched a second time (I3).
+func (j *journal) checkPresent(ctx context.Context, made bool) error {
+	_, err := j.js.Stream(ctx, streamName)
+	switch {
+	case err == nil || errors.Is(err, jetstream.ErrStreamNotFound) && !made:
+		return nil
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return fault.New("E-STORE-LOST", "recover", "embedded log",
+			fault.Causef("it was made here before, and its files are missing or damaged"),
+			fault.Hint("restore the store's directory from a backup, or move it away to start empty and adopt what runs"))
+	}
+	return fmt.Errorf("look for stream of embedded log: %w", err)
 }
 
 // append writes one message if the stream's last sequence is at.
@@ -126,9 +149,10 @@ func (j *journal) read(ctx context.Context, from Revision, apply func(Entry)) (R
 	}
 	defer messages.Stop()
 	for {
-		m, err := messages.Next(jetstream.NextContext(ctx))
+		m, err := next(ctx, messages)
 		if err != nil {
-			return 0, fmt.Errorf("read embedded log from %d to %d: %w", from+1, last, err)
+			return 0, fault.New("E-STORE-READ", "read", fmt.Sprintf("embedded log from %d to %d", from+1, last), fault.Cause(err),
+				fault.Hint("if its files are damaged, restore the store's directory from a backup"))
 		}
 		meta, err := m.Metadata()
 		if err != nil {
@@ -140,6 +164,13 @@ func (j *journal) read(ctx context.Context, from Revision, apply func(Entry)) (R
 			return last, nil
 		}
 	}
+}
+
+// next waits no longer than one call may take: a damaged block makes the server silent, not loud.
+func next(ctx context.Context, messages jetstream.MessagesContext) (jetstream.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	return messages.Next(jetstream.NextContext(ctx))
 }
 
 func (j *journal) close() error {

@@ -96,12 +96,24 @@ func OpenConfig(dir string, config Config) (s *Store, err error) {
 	if s.lock, err = takeLock(s.root); err != nil {
 		return s, err
 	}
-	if s.journal, err = openJournal(dir, s.log); err != nil {
+	made, mark, err := readMark(s.root)
+	if err != nil {
+		return s, err
+	}
+	if s.journal, err = openJournal(dir, made, s.log); err != nil {
 		return s, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err = s.follow(ctx); err != nil {
+		return s, err
+	}
+	if now := s.Revision(); now < mark {
+		return s, fault.New("E-STORE-LOST", "recover", "embedded log",
+			fault.Causef("it ends at revision %d, and it was at %d before: its files are damaged", now, mark),
+			fault.Hint("restore the store's directory from a backup, or move it away to start empty and adopt what runs"))
+	}
+	if err = writeMark(s.root, s.Revision()); err != nil {
 		return s, err
 	}
 	s.bury(ctx, 0)
@@ -121,7 +133,8 @@ func (s *Store) Close() error {
 	close(s.stop)
 	s.mu.Unlock()
 	s.watching.Wait()
-	if err := s.release(); err != nil {
+	err := writeMark(s.root, s.Revision())
+	if err = errors.Join(err, s.release()); err != nil {
 		return fmt.Errorf("close store: %w", err)
 	}
 	return nil

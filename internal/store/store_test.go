@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -215,6 +216,61 @@ func TestOneProcessHasTheStore(t *testing.T) {
 		t.Error("a closed store is watched")
 	}
 	open(t, dir)
+}
+
+func TestALostLogIsNotTakenForAnEmptyOne(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	s := open(t, dir)
+	put(t, s, "a", "1")
+	shut(t, s)
+	log := filepath.Join(dir, "jetstream")
+	if err := os.Rename(log, log+".lost"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := store.Open(dir)
+	if !fault.HasCode(err, "E-STORE-LOST") {
+		t.Fatalf("got %v", err)
+	}
+	if err := os.RemoveAll(log); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(log+".lost", log); err != nil {
+		t.Fatal(err)
+	}
+	if got := text(open(t, dir).List("")); got != "a=1@1" {
+		t.Errorf("after the files came back: %s", got)
+	}
+}
+
+func TestADamagedLogIsNotTakenForAYoungerOne(t *testing.T) {
+	for name, index := range map[string]bool{"with its index": true, "without, as after kill -9": false} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "store")
+			s := open(t, dir)
+			for i := range 10 {
+				put(t, s, fmt.Sprintf("k%d", i), "value")
+			}
+			shut(t, s)
+			messages := filepath.Join(dir, "jetstream", "$G", "streams", "weir-state", "msgs")
+			block, err := os.ReadFile(filepath.Join(messages, "1.blk"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			block[len(block)/2] ^= 1
+			if err := os.WriteFile(filepath.Join(messages, "1.blk"), block, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if !index {
+				if err := os.Remove(filepath.Join(messages, "index.db")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s, err = store.Open(dir)
+			if !fault.HasCode(err, "E-STORE-LOST") && !fault.HasCode(err, "E-STORE-READ") {
+				t.Errorf("opened %v with %v", s, err)
+			}
+		})
+	}
 }
 
 func TestACancelledWriteIsNotMade(t *testing.T) {
