@@ -1,0 +1,252 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/weir-project/weir/operators"
+	"github.com/weir-project/weir/operators/evaluate"
+	"github.com/weir-project/weir/operators/plan"
+	"github.com/weir-project/weir/resources"
+)
+
+// idle is for how long an unused offer is refused; a service that wants one again revives.
+const idle = time.Hour
+
+// pass looks at the world once and carries out what the plan's candidates say.
+func (s *Service) pass(ctx context.Context) {
+	s.mu.Lock()
+	spec, wanted := s.spec, s.wanted
+	s.mu.Unlock()
+	now := s.cfg.Now()
+	s.place()
+	o := s.observe(now)
+	p := s.decide(spec, wanted, o)
+	launches := 0
+	for _, step := range p.Candidates(now) {
+		if s.busy[step.ID] {
+			continue
+		}
+		switch a := step.Action.(type) {
+		case operators.Launch:
+			launches++
+			s.launch(ctx, step.ID, a)
+		case operators.Kill:
+			s.attempt(ctx, step.ID, now)
+			s.say(s.call(ctx, resources.Call{Type: resources.CallKill, Task: a.Task}))
+		case operators.Admin:
+			s.admin(ctx, step.ID, a)
+		}
+	}
+	s.appetite(ctx, launches > 0)
+	s.show(spec, wanted, p, o, now)
+}
+
+func (s *Service) decide(spec operators.ServiceSpec, wanted bool, o operators.Observed) plan.Plan {
+	if wanted {
+		return s.cfg.Kind.Decide(spec, o)
+	}
+	phase := plan.Phase{Name: "stop", Strategy: plan.Parallel}
+	for pod, t := range o.Tasks {
+		phase.Steps = append(phase.Steps, plan.Stop(pod, t, "the stack goes down", o))
+	}
+	return plan.Plan{Service: spec.Name, Name: "stop", Revision: spec.Revision(), Phases: []plan.Phase{phase}}
+}
+
+// place finds where the pods' reservations are: in offers, or held by tasks.
+func (s *Service) place() {
+	role := s.cfg.Spec.Role()
+	for pod, st := range s.statuses {
+		if at, ok := evaluate.PlacementOf(st.Agent, st.Resource, role, pod); ok {
+			s.reserved[pod] = at
+		}
+	}
+	for _, offer := range s.offers {
+		seen := map[string]bool{}
+		for _, r := range offer.Resources {
+			if r.Reservation == nil || seen[r.Reservation.Labels[operators.LabelPod]] {
+				continue
+			}
+			pod := r.Reservation.Labels[operators.LabelPod]
+			seen[pod] = true
+			if t := s.tasks[pod]; t.Live() {
+				continue // the task holds the rest of it and knows better
+			}
+			if at, ok := evaluate.PlacementOf(offer.Agent, offer.Resources, role, pod); ok {
+				s.reserved[pod] = at
+			}
+		}
+	}
+}
+
+// launch answers an offer that fits with the operations of the pod. The attempt is stored before the offer is accepted (C2).
+func (s *Service) launch(ctx context.Context, id string, l operators.Launch) {
+	pod := l.Pod.Name()
+	offers := make([]resources.Offer, 0, len(s.offers))
+	for _, o := range s.offers {
+		offers = append(offers, o)
+	}
+	out, i := evaluate.Best(offers, evaluate.Request{Pod: l.Pod, At: s.reserved[pod]})
+	if !out.Fits {
+		s.noOffer = out.Reasons.String()
+		return
+	}
+	s.noOffer = ""
+	offer := offers[i]
+	delete(s.offers, offer.ID)
+	if s.began.IsZero() {
+		s.began = s.cfg.Now()
+	}
+	attempt := s.rec.Attempts[id]
+	task := l.Pod.TaskID(attempt.Total+1, s.rec.Nonce)
+	s.rec.Attempts[id] = attempt.Begin(s.cfg.Now(), task)
+	s.rec.Specs[l.Pod.Revision] = l.Spec
+	if err := s.save(ctx); err != nil {
+		s.rec.Attempts[id] = attempt
+		s.say(err)
+		return
+	}
+	at := evaluate.Complete(out.Placement, l.Pod)
+	s.busy[id] = true
+	go s.accept(ctx, id, l, at, task, offer, out)
+}
+
+// accept builds the command away from the loop, since it may make certificates and wait for artifacts, and accepts the offer.
+func (s *Service) accept(ctx context.Context, id string, l operators.Launch, at operators.Placement, task resources.TaskID, offer resources.Offer, out evaluate.Outcome) {
+	spec, err := s.cfg.Kind.Command(ctx, l, at, task)
+	s.post(ctx, func() {
+		delete(s.busy, id)
+		attempt := s.rec.Attempts[id]
+		if err == nil {
+			info := spec.Info(l.Pod, at, attempt.Total, s.rec.Nonce, out.Take)
+			info.Framework = resources.FrameworkID(s.cfg.Spec.Role())
+			err = s.call(ctx, resources.Call{Type: resources.CallAccept, Offers: []resources.OfferID{offer.ID}, Operations: out.Launch(info)})
+		}
+		if err != nil {
+			attempt.Task = s.tasks[l.Pod.Name()].ID // nothing was launched: the step is not "prepared"
+			s.rec.Attempts[id] = attempt.Failed(s.cfg.Now(), err.Error())
+			s.say(err)
+			s.say(s.save(ctx))
+			return
+		}
+		if l.Pod.Stateful() {
+			s.reserved[l.Pod.Name()] = at
+		}
+	})
+}
+
+func (s *Service) post(ctx context.Context, f func()) {
+	select {
+	case s.work <- f:
+	case <-ctx.Done():
+	}
+}
+
+// attempt books the beginning of something that launches nothing.
+func (s *Service) attempt(ctx context.Context, id string, now time.Time) {
+	s.rec.Attempts[id] = s.rec.Attempts[id].Begin(now, "")
+	if a := s.rec.Attempts[id]; a.NotBefore.IsZero() {
+		// A kill or an admin call whose effect is not seen yet is not repeated at every pass.
+		a.NotBefore = now.Add(time.Second)
+		s.rec.Attempts[id] = a
+	}
+	s.say(s.save(ctx))
+}
+
+// admin carries out a call away from the loop.
+func (s *Service) admin(ctx context.Context, id string, a operators.Admin) {
+	s.rec.Attempts[id] = s.rec.Attempts[id].Begin(s.cfg.Now(), "")
+	if err := s.save(ctx); err != nil {
+		s.say(err)
+		return
+	}
+	s.busy[id] = true
+	at := maps.Clone(s.reserved)
+	go func() {
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
+		err := s.cfg.Kind.Admin(ctx, a, at)
+		s.post(ctx, func() {
+			delete(s.busy, id)
+			attempt := s.rec.Attempts[id]
+			if err != nil {
+				s.rec.Attempts[id] = attempt.Failed(s.cfg.Now(), err.Error())
+				s.say(fmt.Errorf("%s: %w", a, err))
+			} else {
+				s.rec.Attempts[id] = attempt.Succeeded()
+			}
+			s.say(s.save(ctx))
+			s.reprobe()
+		})
+	}()
+}
+
+// appetite asks for offers while a launch wants one, and gives back what is not needed.
+func (s *Service) appetite(ctx context.Context, want bool) {
+	if want && !s.hungry {
+		s.say(s.call(ctx, resources.Call{Type: resources.CallRevive}))
+	}
+	if want {
+		s.hungry = true
+		if len(s.offers) > 0 {
+			s.decline(ctx, 2*time.Second) // none of them fits: others may want them
+		}
+		return
+	}
+	if len(s.offers) > 0 {
+		s.decline(ctx, idle)
+	}
+	if s.hungry {
+		s.say(s.call(ctx, resources.Call{Type: resources.CallSuppress}))
+		s.hungry = false
+	}
+}
+
+func (s *Service) decline(ctx context.Context, d time.Duration) {
+	ids := make([]resources.OfferID, 0, len(s.offers))
+	for id := range s.offers {
+		ids = append(ids, id)
+	}
+	clear(s.offers)
+	s.say(s.call(ctx, resources.Call{Type: resources.CallDecline, Offers: ids, Filter: resources.Filter{RefuseFor: d}}))
+}
+
+// show publishes the pass, and measures how long the service took from its first launch to ready.
+func (s *Service) show(spec operators.ServiceSpec, wanted bool, p plan.Plan, o operators.Observed, now time.Time) {
+	if p.Summary() == plan.Done && wanted && !s.began.IsZero() && s.took == 0 {
+		s.took = now.Sub(s.began)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status = Status{Spec: spec, Plan: p, Observed: o, Wanted: wanted, Took: s.took, NoOffer: s.noOffer}
+}
+
+// probe reads facts again and again: often while the plan is not complete, seldom when it is.
+func (s *Service) probe(ctx context.Context) {
+	for {
+		st := s.Status()
+		limited, cancel := context.WithTimeout(ctx, 5*time.Second)
+		put := s.cfg.Kind.Probe(limited, st.Spec, st.Observed.Reserved)
+		cancel()
+		s.post(ctx, func() { s.facts = put })
+		wait := 200 * time.Millisecond
+		if st.Plan.Summary() == plan.Done && len(st.Plan.Phases) > 0 {
+			wait = 2 * time.Second
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.probed:
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (s *Service) reprobe() {
+	select {
+	case s.probed <- struct{}{}:
+	default:
+	}
+}
