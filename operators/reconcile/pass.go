@@ -15,6 +15,9 @@ import (
 // idle is for how long an unused offer is refused; a service that wants one again revives.
 const idle = time.Hour
 
+// killAgain is the pause before a kill whose effect is not seen is repeated.
+const killAgain = 2 * time.Second
+
 // pass looks at the world once and carries out what the plan's candidates say.
 func (s *Service) pass(ctx context.Context) {
 	s.mu.Lock()
@@ -34,8 +37,7 @@ func (s *Service) pass(ctx context.Context) {
 			launches++
 			s.launch(ctx, step.ID, a)
 		case operators.Kill:
-			s.attempt(ctx, step.ID, now)
-			s.say(s.call(ctx, resources.Call{Type: resources.CallKill, Task: a.Task}))
+			s.kill(ctx, a.Task, now)
 		case operators.Admin:
 			s.admin(ctx, step.ID, a)
 		}
@@ -144,15 +146,13 @@ func (s *Service) post(ctx context.Context, f func()) {
 	}
 }
 
-// attempt books the beginning of something that launches nothing.
-func (s *Service) attempt(ctx context.Context, id string, now time.Time) {
-	s.rec.Attempts[id] = s.rec.Attempts[id].Begin(now, "")
-	if a := s.rec.Attempts[id]; a.NotBefore.IsZero() {
-		// A kill or an admin call whose effect is not seen yet is not repeated at every pass.
-		a.NotBefore = now.Add(time.Second)
-		s.rec.Attempts[id] = a
+// kill asks for a task's end, and again while it is not seen to go.
+func (s *Service) kill(ctx context.Context, task resources.TaskID, now time.Time) {
+	if now.Sub(s.killed[task]) < killAgain {
+		return
 	}
-	s.say(s.save(ctx))
+	s.killed[task] = now
+	s.say(s.call(ctx, resources.Call{Type: resources.CallKill, Task: task}))
 }
 
 // admin carries out a call away from the loop.

@@ -56,7 +56,6 @@ type record struct {
 	Nonce    string                           `json:"nonce"` // in every task id, so that a service made anew never repeats one
 	Attempts map[string]operators.Attempt     `json:"attempts"`
 	Specs    map[string]operators.ServiceSpec `json:"specs"` // by pod revision
-	Ready    map[string]time.Duration         `json:"ready,omitempty"`
 }
 
 // Status is what others see of the service.
@@ -81,6 +80,7 @@ type Service struct {
 	statuses map[string]resources.TaskStatus // by pod: the latest task's
 	reserved map[string]operators.Placement
 	offers   map[resources.OfferID]resources.Offer
+	killed   map[resources.TaskID]time.Time
 	busy     map[string]bool // steps whose admin call or command is under way
 	facts    func(*operators.Observed)
 	hungry   bool // offers are wanted
@@ -102,7 +102,7 @@ func New(cfg Config) (*Service, error) {
 	}
 	s := &Service{cfg: cfg, spec: cfg.Spec, wanted: true, work: make(chan func(), 16), probed: make(chan struct{}, 1), wakeup: make(chan struct{}, 1),
 		tasks: map[string]operators.Task{}, statuses: map[string]resources.TaskStatus{}, reserved: map[string]operators.Placement{},
-		offers: map[resources.OfferID]resources.Offer{}, busy: map[string]bool{}}
+		offers: map[resources.OfferID]resources.Offer{}, busy: map[string]bool{}, killed: map[resources.TaskID]time.Time{}}
 	if data := cfg.Store.Load(s.key()); data != nil {
 		if err := json.Unmarshal(data, &s.rec); err != nil {
 			return nil, fmt.Errorf("read the record of service %s: %w", cfg.Spec.Role(), err)
