@@ -238,7 +238,7 @@ func (b *builder) ending(s *Stage) {
 		case physical.AssertConfig:
 			b.bad(n.Pos, "E-BOUNDED", "build", n.what(), "it compares the whole input, which has no end", "assert over a bounded source")
 		}
-		for _, name := range []string{"sort", "table"} {
+		for _, name := range []string{"sort", "table", "limit"} {
 			if key, ok := n.Weir.Entry(name); ok {
 				b.bad(key.Pos, "E-BOUNDED", "build", n.what(), name+" needs the whole input, which has no end", "remove `"+name+"`")
 			}

@@ -1,0 +1,251 @@
+package compile
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/weir-project/weir/internal/fault"
+	"github.com/weir-project/weir/pipelines/column"
+	"github.com/weir-project/weir/pipelines/physical"
+)
+
+// ChangeKind says what a new graph means for a pipeline that runs.
+type ChangeKind string
+
+// The kinds of a change.
+const (
+	Same    ChangeKind = "same"
+	GoesOn  ChangeKind = "goes on" // no position and no state is touched
+	Refused ChangeKind = "refused"
+)
+
+// Change is the judgement on a new graph. Notes tell of stages that change and go on; Reasons say why it is refused.
+type Change struct {
+	Kind    ChangeKind `json:"kind"`
+	Notes   []Reason   `json:"notes,omitempty"`
+	Reasons []Reason   `json:"reasons,omitempty"`
+	Command string     `json:"command,omitempty"` // what to type where it is refused
+}
+
+// Reason names a stage or channel, and what changed of it.
+type Reason struct {
+	Subject string `json:"subject"`
+	What    string `json:"what"`
+}
+
+func (r Reason) String() string { return r.Subject + ": " + r.What }
+
+// Compatible judges a change of a running pipeline (D8): positions belong to a source's path, state to a fragment's fingerprint,
+// and slots are for ever. A change that keeps all three goes on. A refused one is also an error of fault.ExitInvalid that says
+// what to type.
+func Compatible(old, new *physical.Graph) (Change, error) {
+	d := &diff{}
+	if old.Pipeline != new.Pipeline {
+		d.refuse("pipeline "+old.Pipeline, "its name becomes %s", new.Pipeline)
+	}
+	d.channels(old, new)
+	d.stages(old, new)
+	switch {
+	case len(d.Reasons) > 0:
+		d.Kind, d.Command = Refused, "weir rerun "+new.Pipeline
+	case len(d.Notes) > 0:
+		d.Kind = GoesOn
+	default:
+		d.Kind = Same
+	}
+	if d.Kind != Refused {
+		return d.Change, nil
+	}
+	texts := make([]string, len(d.Reasons))
+	for i, r := range d.Reasons {
+		texts[i] = r.String()
+	}
+	return d.Change, fault.Invalid("E-CHANGE", "change", "pipeline "+new.Pipeline, fault.Causef("it cannot go on from where it stands: %s", strings.Join(texts, "; ")),
+		fault.Hintf("`%s` starts a new run from the beginning of its sources", d.Command))
+}
+
+type diff struct{ Change }
+
+func (d *diff) refuse(subject, format string, args ...any) {
+	d.Reasons = append(d.Reasons, Reason{subject, fmt.Sprintf(format, args...)})
+}
+
+func (d *diff) note(subject, format string, args ...any) {
+	d.Notes = append(d.Notes, Reason{subject, fmt.Sprintf(format, args...)})
+}
+
+// channels compares what rows travel through: they are there already, in the old form.
+func (d *diff) channels(old, new *physical.Graph) {
+	for _, name := range sortedKeys(old.Channels) {
+		what := "channel " + name
+		o := old.Channels[name]
+		n, ok := new.Channels[name]
+		if !ok {
+			d.refuse(what, "it is gone, with the rows in it")
+			continue
+		}
+		if a, b := place(o), place(n); a != b {
+			d.refuse(what, "%s becomes %s", a, b)
+		}
+		d.schema(what, o.Schema, n.Schema)
+	}
+	for _, name := range sortedKeys(new.Channels) {
+		if _, ok := old.Channels[name]; !ok {
+			d.note("channel "+name, "it is new")
+		}
+	}
+}
+
+// place prints all that is fixed of a channel.
+func place(c physical.Channel) string {
+	switch {
+	case c.Kafka != nil:
+		return fmt.Sprintf("topic %s of %s, %s, key %s", c.Kafka.Topic, c.Kafka.Service, fault.Count(c.Kafka.Partitions, "partition"), list(c.Kafka.Key))
+	case c.Cassandra != nil:
+		return fmt.Sprintf("table %s.%s of %s, primary key ((%s), %s)", c.Cassandra.Keyspace, c.Cassandra.Table, c.Cassandra.Service, list(c.Cassandra.PartitionKey), list(c.Cassandra.ClusteringKey))
+	}
+	return "nothing"
+}
+
+// schema allows a field more that may be null, since rows that are there already lack it.
+func (d *diff) schema(what string, old, new column.Schema) {
+	for _, f := range old.Fields {
+		i := new.Index(f.Name)
+		switch {
+		case i < 0:
+			d.refuse(what, "the field %s is gone", f.Name)
+		case new.Fields[i].Kind != f.Kind:
+			d.refuse(what, "the field %s was %s and becomes %s", f.Name, f.Kind, new.Fields[i].Kind)
+		case f.Nullable && !new.Fields[i].Nullable:
+			d.refuse(what, "the field %s may be null in rows that are there already", f.Name)
+		}
+	}
+	for _, f := range new.Fields {
+		switch {
+		case old.Index(f.Name) >= 0:
+		case f.Nullable:
+			d.note(what, "the field %s is new", f.Name)
+		default:
+			d.refuse(what, "the new field %s may not be null, and rows that are there already lack it", f.Name)
+		}
+	}
+}
+
+func (d *diff) stages(old, new *physical.Graph) {
+	for _, o := range old.Stages {
+		i := slices.IndexFunc(new.Stages, func(s physical.Stage) bool { return s.Name == o.Name })
+		if i < 0 {
+			d.refuse("stage "+o.Name, "it is gone, with its positions and state")
+			continue
+		}
+		d.stage(o, new.Stages[i])
+	}
+	for _, n := range new.Stages {
+		if !slices.ContainsFunc(old.Stages, func(s physical.Stage) bool { return s.Name == n.Name }) {
+			d.note("stage "+n.Name, "it is new and starts at the beginning of its sources")
+		}
+	}
+}
+
+func (d *diff) stage(old, new physical.Stage) {
+	what := "stage " + old.Name
+	if old.Mode != new.Mode {
+		d.refuse(what, "its mode %s becomes %s", old.Mode, new.Mode)
+	}
+	if len(old.Fragments) != len(new.Fragments) {
+		d.refuse(what, "%s become %d", fault.Count(len(old.Fragments), "fragment"), len(new.Fragments))
+		return
+	}
+	before := len(d.Reasons)
+	for i := range old.Fragments {
+		d.fragment(what, old.Fragments[i], new.Fragments[i])
+	}
+	if len(d.Reasons) == before && !sameJSON(old, new) {
+		d.note(what, "%s", changedNodes(old, new))
+	}
+}
+
+func (d *diff) fragment(what string, old, new physical.Fragment) {
+	if old.Slots != new.Slots {
+		d.refuse(what, "%s become %d (%s)", fault.Count(old.Slots, "slot"), new.Slots, new.SlotsReason)
+	}
+	if !slices.Equal(old.Key, new.Key) {
+		d.refuse(what, "its key %s becomes %s", list(old.Key), list(new.Key))
+	}
+	if old.Once != new.Once {
+		d.refuse(what, "it commits %s instead of %s", oncePhrase(new.Once), oncePhrase(old.Once))
+	}
+	if old.Fingerprint == new.Fingerprint {
+		return
+	}
+	a, b := stateful(old), stateful(new)
+	for _, line := range a {
+		if !slices.Contains(b, line) {
+			d.refuse(what, "%s is gone or another now", line)
+		}
+	}
+	for _, line := range b {
+		if !slices.Contains(a, line) {
+			d.refuse(what, "%s is new", line)
+		}
+	}
+	if slices.Equal(a, b) || len(a) == len(b) && !slices.ContainsFunc(a, func(l string) bool { return !slices.Contains(b, l) }) {
+		d.refuse(what, "its fingerprint %.8s becomes %.8s", old.Fingerprint, new.Fingerprint)
+	}
+}
+
+func oncePhrase(once bool) string {
+	if once {
+		return "once, at its end,"
+	}
+	return "as it goes"
+}
+
+// changedNodes lists the transforms that differ and touch no state.
+func changedNodes(old, new physical.Stage) string {
+	byPath := map[string]physical.Node{}
+	for _, f := range old.Fragments {
+		for _, n := range f.Nodes {
+			n.Line = 0 // moving lines changes nothing
+			byPath[n.Path] = n
+		}
+	}
+	var out []string
+	for _, f := range new.Fragments {
+		for _, n := range f.Nodes {
+			n.Line = 0
+			o, ok := byPath[n.Path]
+			delete(byPath, n.Path)
+			switch {
+			case !ok:
+				out = append(out, n.Path+" is new")
+			case !sameJSON(o, n):
+				out = append(out, n.Path+" changes")
+			}
+		}
+	}
+	for _, p := range sortedKeys(byPath) {
+		out = append(out, p+" is gone")
+	}
+	if len(out) == 0 {
+		return "its settings change"
+	}
+	return strings.Join(out, ", ")
+}
+
+func sameJSON(a, b any) bool {
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && string(x) == string(y)
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
