@@ -1,0 +1,81 @@
+# make            builds bin/weir and bin/weir-shim
+# make run        the demo: everything that is missing, the build, the stack, its pipeline
+# make test       all that can be proved in 20 minutes; what CI runs
+# make test-short the inner loop, under 2 minutes, no JVM
+# make verify     the long proof; each verify-* is a target of its own
+# make lint bench clean
+#
+# Needed: git, make and Go 1.21 or later, which fetches the version that go.mod names. The rest scripts/setup sees to.
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := build
+.PHONY: build run setup test test-short verify verify-race verify-demo verify-data check vet fmt archtest darwin lint bench clean
+
+# A Go that is installed but not on the path is found; a distribution's Go may be set to never fetch a newer one.
+GO ?= $(firstword $(shell command -v go) $(wildcard /usr/local/go/bin/go /usr/lib/go-*/bin/go /snap/bin/go) go)
+GOTOOLCHAIN ?= auto
+export GOTOOLCHAIN
+
+# The commit is stamped into the binaries where git can say it (not in a tarball, nor in a folder of another owner).
+STAMP := $(if $(shell git rev-parse --verify -q HEAD 2>/dev/null),auto,false)
+LIBRARY := connectors internal operators pipelines resources scripts stacks
+LINTER := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# The binaries hold no C: they run on any Linux of their architecture.
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(STAMP) -o bin/ ./cmd/weir ./cmd/weir-shim
+
+run: setup build
+	bin/weir up stacks/catalog/flights/stack.yaml
+
+setup:
+	@scripts/setup
+
+test: setup check
+	$(GO) test -count=1 -timeout 18m ./...
+
+test-short: fmt vet
+	$(GO) test -short -timeout 2m ./...
+
+check: fmt vet archtest darwin
+
+vet:
+	$(GO) vet ./...
+
+# The gofmt of the Go that builds, not the one on the path.
+fmt:
+	@wrong=$$("$$($(GO) env GOROOT)/bin/gofmt" -l cmd $(LIBRARY)) || exit 1; \
+	if [ -n "$$wrong" ]; then echo "not formatted (type: gofmt -w FILE):"; echo "$$wrong"; exit 1; fi
+
+# Who may import whom, first: the cheapest test with the widest reach.
+archtest:
+	$(GO) test ./internal/archtest
+
+# `weir run`, `test`, `validate` and `plan` work on macOS; process agents are Linux's.
+darwin:
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/weir
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) vet ./internal/cli
+
+verify: verify-data verify-race verify-demo
+
+# The bundled file is what its script cuts (needs npm and python3).
+verify-data:
+	scripts/cut-flights --check
+
+# Everything short under the race detector, three times over (needs a C compiler).
+verify-race:
+	$(GO) test -race -short -count=3 -timeout 40m ./...
+
+# The demo and its kills, five times over.
+verify-demo: setup
+	$(GO) test -count=5 -timeout 60m -v ./internal/mainjob
+
+lint:
+	@if command -v golangci-lint >/dev/null; then golangci-lint run ./...; else $(GO) run $(LINTER) run ./...; fi
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m ./...
+
+# Build products only: state and caches belong to `weir down --purge`.
+clean:
+	rm -rf bin stacks/catalog/flights/out
