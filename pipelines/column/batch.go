@@ -24,6 +24,9 @@ type Column struct {
 	Spans  []Span
 	Buf    []byte
 	Null   []bool
+
+	// Borrowed says that Buf is someone else's memory: it is read, and never appended to or used again after a Reset.
+	Borrowed bool
 }
 
 // Batch is N rows in columns. Sel lists the rows that count, in order; nil means all of them. Times holds the event
@@ -63,6 +66,9 @@ func (c *Column) grow(n int) {
 func (b *Batch) Reset() {
 	for i := range b.Cols {
 		c := &b.Cols[i]
+		if c.Borrowed {
+			c.Buf, c.Borrowed = nil, false
+		}
 		c.Ints, c.Floats, c.Bools, c.Spans, c.Buf, c.Null = c.Ints[:0], c.Floats[:0], c.Bools[:0], c.Spans[:0], c.Buf[:0], c.Null[:0]
 	}
 	b.Times, b.Sel, b.N = b.Times[:0], nil, 0
@@ -123,10 +129,22 @@ func (c *Column) AppendBool(v bool) { c.Bools = append(c.Bools, v); c.notNull() 
 
 // AppendString copies v into the column's buffer.
 func (c *Column) AppendString(v []byte) {
+	if c.Borrowed {
+		c.own()
+	}
 	off := len(c.Buf)
 	c.Buf = append(c.Buf, v...)
 	c.Spans = append(c.Spans, Span{uint32(off), uint32(len(v))})
 	c.notNull()
+}
+
+// Borrow makes buf the column's buffer without copying it: AppendSpan then refers to it. The owner of buf keeps it unchanged until the batch is
+// released. An AppendString after it copies the buffer first, so the spans stay valid.
+func (c *Column) Borrow(buf []byte) { c.Buf, c.Borrowed = buf[:len(buf):len(buf)], true }
+
+// own replaces a borrowed buffer by a copy with room to append.
+func (c *Column) own() {
+	c.Buf, c.Borrowed = append(make([]byte, 0, len(c.Buf)+len(c.Buf)/8+1024), c.Buf...), false
 }
 
 // AppendSpan appends a piece of Buf, which the caller has set to the fetched bytes: nothing is copied.
