@@ -1,0 +1,191 @@
+package admin
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gocql/gocql"
+
+	"github.com/weir-project/weir/operators"
+	"github.com/weir-project/weir/operators/cassandra"
+)
+
+// Cassandra is how a Cassandra is reached: mutual TLS, then a role's password.
+type Cassandra struct {
+	Address  string // host:port of a node's client port
+	TLS      *tls.Config
+	User     string // our role
+	Password string
+}
+
+// defaultRole is the account that every new Cassandra has, with its name for a password.
+const defaultRole = "cassandra"
+
+// Observe reads what Decide wants to know, at a time that the caller took before. Each call logs in anew.
+func (c Cassandra) Observe(ctx context.Context, now time.Time) operators.CassandraFacts {
+	f := operators.CassandraFacts{
+		Nodes: operators.Unknown[map[string]string](""), Authenticated: operators.Unknown[bool](""), DefaultOff: operators.Unknown[bool](""),
+		Keyspaces: operators.Unknown[map[string]operators.Keyspace](""), Tables: operators.Unknown[map[string]operators.Table](""),
+	}
+	err := login(ctx, c.Address, c.TLS, c.User, c.Password)
+	if err != nil && !errors.Is(err, errRefused) {
+		why := c.failed("log in", err).Error()
+		f.Nodes.Why, f.Authenticated.Why, f.DefaultOff.Why, f.Keyspaces.Why, f.Tables.Why = why, why, why, why, why
+		return f
+	}
+	// A node that refuses a password is up: it has read its roles.
+	host, _, splitErr := net.SplitHostPort(c.Address)
+	if splitErr != nil {
+		f.Nodes.Why = splitErr.Error()
+		return f
+	}
+	f.Nodes = operators.Know(map[string]string{host: cassandra.Up}, now)
+	f.Authenticated = operators.Know(err == nil, now)
+	f.DefaultOff = c.defaultOff(ctx, now)
+	if err == nil {
+		f.Keyspaces, f.Tables = c.schema(ctx, now)
+	}
+	return f
+}
+
+func (c Cassandra) defaultOff(ctx context.Context, now time.Time) operators.Fact[bool] {
+	switch err := login(ctx, c.Address, c.TLS, defaultRole, defaultRole); {
+	case err == nil:
+		return operators.Know(false, now)
+	case errors.Is(err, errRefused):
+		return operators.Know(true, now)
+	default:
+		return operators.Unknown[bool](c.failed("try the default account", err).Error())
+	}
+}
+
+// CreateRole makes our role, a superuser, by the default account. Where the role can log in already nothing is done.
+func (c Cassandra) CreateRole(ctx context.Context) error {
+	err := login(ctx, c.Address, c.TLS, c.User, c.Password)
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, errRefused) {
+		return c.failed("log in", err)
+	}
+	first := c
+	first.User, first.Password = defaultRole, defaultRole
+	s, err := first.session(ctx)
+	if err != nil {
+		return first.failed("create role "+c.User, err)
+	}
+	defer s.Close()
+	with := " WITH PASSWORD = " + literal(c.Password) + " AND LOGIN = true AND SUPERUSER = true"
+	// An attempt that died in between, or a password that was drawn anew, finds the role there.
+	for _, statement := range []string{"CREATE ROLE IF NOT EXISTS ", "ALTER ROLE "} {
+		if err := s.Query(statement + operators.Quote(c.User) + with).WithContext(ctx).Exec(); err != nil {
+			return first.failed("create role "+c.User, err)
+		}
+	}
+	if err := login(ctx, c.Address, c.TLS, c.User, c.Password); err != nil {
+		return c.failed("log in as the role that was just created", err)
+	}
+	return nil
+}
+
+// DisableDefault takes from the default account its password, its login and its rights, and proves it by a login that must be refused.
+func (c Cassandra) DisableDefault(ctx context.Context, random string) error {
+	s, err := c.session(ctx)
+	if err != nil {
+		return c.failed("disable the default account", err)
+	}
+	defer s.Close()
+	statement := "ALTER ROLE " + operators.Quote(defaultRole) + " WITH PASSWORD = " + literal(random) + " AND LOGIN = false AND SUPERUSER = false"
+	if err := s.Query(statement).WithContext(ctx).Exec(); err != nil {
+		return c.failed("disable the default account", err)
+	}
+	switch err := login(ctx, c.Address, c.TLS, defaultRole, defaultRole); {
+	case errors.Is(err, errRefused):
+		return nil
+	case err != nil:
+		return c.failed("prove that the default account is off", err)
+	}
+	return c.failed("prove that the default account is off", errors.New("it can still log in"))
+}
+
+// EnsureTables makes the keyspaces and tables that are missing, and returns when a fresh look shows each as it shall be. A table with other
+// columns or keys is an error: it is never changed in place.
+func (c Cassandra) EnsureTables(ctx context.Context, keyspaces []operators.Keyspace, tables []operators.Table) error {
+	s, err := c.session(ctx)
+	if err != nil {
+		return c.failed("ensure tables", err)
+	}
+	defer s.Close()
+	for _, k := range keyspaces {
+		if err := s.Query(k.DDL()).WithContext(ctx).Exec(); err != nil {
+			return c.failed("create keyspace "+k.Name, err)
+		}
+	}
+	for _, t := range tables {
+		if err := s.Query(t.DDL()).WithContext(ctx).Exec(); err != nil {
+			return c.failed("create table "+t.ID(), err)
+		}
+	}
+	if err := s.AwaitSchemaAgreement(ctx); err != nil {
+		return c.failed("wait until the nodes agree on the schema", err)
+	}
+	have, err := readTables(ctx, s)
+	if err != nil {
+		return c.failed("read the schema", err)
+	}
+	for _, t := range tables {
+		h, ok := have[t.ID()]
+		if !ok {
+			return c.failed("verify table "+t.ID(), errors.New("it was created and is not there"))
+		}
+		if d := t.Differs(h); d != "" {
+			return c.failed("verify table "+t.ID(), errors.New(d))
+		}
+	}
+	return nil
+}
+
+// session is a connection of the driver, without its pool's habits: one connection, no reconnection, no log.
+func (c Cassandra) session(ctx context.Context) (*gocql.Session, error) {
+	host, port, err := net.SplitHostPort(c.Address)
+	if err != nil {
+		return nil, fmt.Errorf("read address: %w", err)
+	}
+	cluster := gocql.NewCluster(host)
+	if cluster.Port, err = strconv.Atoi(port); err != nil {
+		return nil, fmt.Errorf("read address %s: %w", c.Address, err)
+	}
+	cluster.ProtoVersion = 4
+	cluster.Authenticator = gocql.PasswordAuthenticator{Username: c.User, Password: c.Password}
+	cluster.SslOpts = &gocql.SslOptions{Config: c.TLS, EnableHostVerification: true}
+	cluster.ConnectTimeout, cluster.Timeout = 2*time.Second, 10*time.Second
+	cluster.NumConns, cluster.ReconnectInterval = 1, 0
+	cluster.DisableInitialHostLookup = true
+	cluster.Consistency = gocql.LocalOne
+	cluster.Events.DisableNodeStatusEvents, cluster.Events.DisableTopologyEvents, cluster.Events.DisableSchemaEvents = true, true, true
+	cluster.Logger = silent{}
+	// CreateSession takes no context; its own timeouts bound it.
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	return cluster.CreateSession()
+}
+
+// silent: what the driver would log comes back as an error.
+type silent struct{}
+
+func (silent) Print(...any)          {}
+func (silent) Printf(string, ...any) {}
+func (silent) Println(...any)        {}
+
+func (c Cassandra) failed(what string, err error) error {
+	return fmt.Errorf("%s (cassandra %s, role %s): %w", what, c.Address, c.User, err)
+}
+
+func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

@@ -1,0 +1,206 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"github.com/weir-project/weir/operators"
+)
+
+// Kafka is how a Kafka is reached. Each call logs in anew: a cached connection or a cached answer would prove nothing.
+type Kafka struct {
+	Address  string // host:port of any broker
+	User     string
+	Password string
+}
+
+// probe is the name of a topic that is never made: asking whether it could be is how a broker is asked whether its controller works.
+const probe = "_weir.probe"
+
+// settle is the pause between two looks at something that the cluster is about to know.
+const settle = 50 * time.Millisecond
+
+// Observe reads what Decide wants to know, at a time that the caller took before. What fails leaves its fact unknown, with the cause.
+func (k Kafka) Observe(ctx context.Context, now time.Time) operators.KafkaFacts {
+	c, done := k.client()
+	defer done()
+	f, topics, err := k.look(ctx, c, now)
+	if err != nil {
+		return unknownKafka(k.failed("ask", err))
+	}
+	have, err := k.describe(ctx, c, topics)
+	if err != nil {
+		f.Topics = operators.Unknown[map[string]operators.Topic](err.Error())
+		return f
+	}
+	f.Topics = operators.Know(have, now)
+	return f
+}
+
+func unknownKafka(err error) operators.KafkaFacts {
+	why := err.Error()
+	return operators.KafkaFacts{
+		Brokers: operators.Unknown[[]int](why), Authenticated: operators.Unknown[bool](why), Topics: operators.Unknown[map[string]operators.Topic](why),
+	}
+}
+
+// look: a login, the brokers, and whether a topic could be made.
+func (k Kafka) look(ctx context.Context, c *kafka.Client, now time.Time) (operators.KafkaFacts, []kafka.Topic, error) {
+	var f operators.KafkaFacts
+	meta, err := c.Metadata(ctx, &kafka.MetadataRequest{})
+	if err != nil {
+		return f, nil, err
+	}
+	made, err := c.CreateTopics(ctx, &kafka.CreateTopicsRequest{
+		ValidateOnly: true, Topics: []kafka.TopicConfig{{Topic: probe, NumPartitions: 1, ReplicationFactor: 1}},
+	})
+	if err != nil {
+		return f, nil, err
+	}
+	if err := made.Errors[probe]; err != nil && !errors.Is(err, kafka.TopicAlreadyExists) {
+		return f, nil, fmt.Errorf("topics cannot be made yet: %w", err)
+	}
+	var ids []int
+	for _, b := range meta.Brokers {
+		ids = append(ids, b.ID)
+	}
+	slices.Sort(ids)
+	f.Brokers, f.Authenticated = operators.Know(ids, now), operators.Know(true, now)
+	return f, meta.Topics, nil
+}
+
+// EnsureTopics makes the topics that are missing, changes the settings that differ, and returns when a fresh look shows every one as it shall be.
+// A topic whose partitions differ is an error: changing them would move keys.
+func (k Kafka) EnsureTopics(ctx context.Context, want []operators.Topic) error {
+	for {
+		have, err := k.Topics(ctx)
+		if err != nil {
+			return err
+		}
+		again, err := k.bring(ctx, want, have)
+		if err != nil || !again {
+			return err
+		}
+		// The answer to CreateTopics precedes the topic's appearance in Metadata.
+		select {
+		case <-ctx.Done():
+			return k.failed("wait for topics", context.Cause(ctx))
+		case <-time.After(settle):
+		}
+	}
+}
+
+// Topics lists the topics that are not Kafka's own, with all their settings.
+func (k Kafka) Topics(ctx context.Context) (map[string]operators.Topic, error) {
+	c, done := k.client()
+	defer done()
+	meta, err := c.Metadata(ctx, &kafka.MetadataRequest{})
+	if err != nil {
+		return nil, k.failed("list topics", err)
+	}
+	return k.describe(ctx, c, meta.Topics)
+}
+
+// bring does what is missing and says whether anything was.
+func (k Kafka) bring(ctx context.Context, want []operators.Topic, have map[string]operators.Topic) (bool, error) {
+	var create []kafka.TopicConfig
+	var alter []kafka.IncrementalAlterConfigsRequestResource
+	for _, t := range want {
+		h, ok := have[t.Name]
+		switch {
+		case !ok:
+			create = append(create, config(t))
+		case h.Partitions != t.Partitions || h.Replication < t.Replication:
+			return false, k.failed("ensure topic "+t.Name, errors.New(t.Differs(h)))
+		case t.Differs(h) != "":
+			alter = append(alter, changes(t))
+		}
+	}
+	if len(create)+len(alter) == 0 {
+		return false, nil
+	}
+	c, done := k.client()
+	defer done()
+	if len(create) > 0 {
+		made, err := c.CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: create})
+		if err != nil {
+			return false, k.failed("create topics", err)
+		}
+		for name, err := range made.Errors {
+			if err != nil && !errors.Is(err, kafka.TopicAlreadyExists) {
+				return false, k.failed("create topic "+name, err)
+			}
+		}
+	}
+	if len(alter) > 0 {
+		changed, err := c.IncrementalAlterConfigs(ctx, &kafka.IncrementalAlterConfigsRequest{Resources: alter})
+		if err != nil {
+			return false, k.failed("set the settings of topics", err)
+		}
+		for _, r := range changed.Resources {
+			if r.Error != nil {
+				return false, k.failed("set the settings of topic "+r.ResourceName, r.Error)
+			}
+		}
+	}
+	return true, nil
+}
+
+func config(t operators.Topic) kafka.TopicConfig {
+	c := kafka.TopicConfig{Topic: t.Name, NumPartitions: t.Partitions, ReplicationFactor: t.Replication}
+	for name, value := range t.Settings {
+		c.ConfigEntries = append(c.ConfigEntries, kafka.ConfigEntry{ConfigName: name, ConfigValue: value})
+	}
+	return c
+}
+
+func changes(t operators.Topic) kafka.IncrementalAlterConfigsRequestResource {
+	r := kafka.IncrementalAlterConfigsRequestResource{ResourceType: kafka.ResourceTypeTopic, ResourceName: t.Name}
+	for name, value := range t.Settings {
+		r.Configs = append(r.Configs, kafka.IncrementalAlterConfigsRequestConfig{Name: name, Value: value, ConfigOperation: kafka.ConfigOperationSet})
+	}
+	return r
+}
+
+func (k Kafka) describe(ctx context.Context, c *kafka.Client, topics []kafka.Topic) (map[string]operators.Topic, error) {
+	out := map[string]operators.Topic{}
+	req := &kafka.DescribeConfigsRequest{}
+	for _, t := range topics {
+		if t.Internal || len(t.Partitions) == 0 {
+			continue
+		}
+		out[t.Name] = operators.Topic{Name: t.Name, Partitions: len(t.Partitions), Replication: len(t.Partitions[0].Replicas), Settings: map[string]string{}}
+		req.Resources = append(req.Resources, kafka.DescribeConfigRequestResource{ResourceType: kafka.ResourceTypeTopic, ResourceName: t.Name})
+	}
+	if len(req.Resources) == 0 {
+		return out, nil
+	}
+	resp, err := c.DescribeConfigs(ctx, req)
+	if err != nil {
+		return nil, k.failed("read the settings of topics", err)
+	}
+	for _, r := range resp.Resources {
+		if r.Error != nil {
+			return nil, k.failed("read the settings of topic "+r.ResourceName, r.Error)
+		}
+		for _, e := range r.ConfigEntries {
+			out[r.ResourceName].Settings[e.ConfigName] = e.ConfigValue
+		}
+	}
+	return out, nil
+}
+
+// client logs in on first use. The Transport's pool keeps its answers for MetadataTTL, so that each call has one of its own.
+func (k Kafka) client() (*kafka.Client, func()) {
+	t := &kafka.Transport{SASL: scramSHA512{k.User, k.Password}, DialTimeout: 2 * time.Second, ClientID: "weir-admin"}
+	return &kafka.Client{Addr: kafka.TCP(k.Address), Transport: t, Timeout: 10 * time.Second}, t.CloseIdleConnections
+}
+
+func (k Kafka) failed(what string, err error) error {
+	return fmt.Errorf("%s (kafka %s, user %s): %w", what, k.Address, k.User, err)
+}
