@@ -101,8 +101,11 @@ func (d *differ) pipelines(old, new *Resolved) {
 		switch {
 		case err != nil:
 			d.change("!", "pipeline %s cannot go on: %v", g.Pipeline, err)
-		case !change.Same:
-			d.change("~", "pipeline %s goes on with its positions and state: %s", g.Pipeline, change)
+		case change.Kind == compile.GoesOn:
+			d.change("~", "pipeline %s goes on with its positions and state", g.Pipeline)
+			for _, note := range change.Notes {
+				fmt.Fprintf(&d.b, "    %s\n", note)
+			}
 		}
 	}
 	for _, g := range old.Graphs {

@@ -98,3 +98,6 @@ func EncodeFault(err error) (int, []byte) {
 	}
 	return status, data
 }
+
+// NoTimeout lets a call take as long as its context does, for those that wait for work to end.
+func (c *Client) NoTimeout() { c.http.Timeout = 0 }

@@ -1,0 +1,398 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/weir-project/weir/internal/cli/api"
+	"github.com/weir-project/weir/internal/fault"
+	"github.com/weir-project/weir/operators"
+	"github.com/weir-project/weir/operators/evaluate"
+	"github.com/weir-project/weir/operators/reconcile"
+	"github.com/weir-project/weir/pipelines/compile"
+	"github.com/weir-project/weir/stacks"
+)
+
+// stackRecord is what is stored of a stack.
+type stackRecord struct {
+	Bundle api.Bundle `json:"bundle"`
+	Hash   string     `json:"hash"`
+	Down   bool       `json:"down,omitempty"` // stopped by `weir down`; `up` clears it
+}
+
+// stack is one that was applied.
+type stack struct {
+	d         *Daemon
+	name      string
+	record    stackRecord
+	resolved  *stacks.Resolved
+	services  []*service
+	pipelines []*pipeline
+	failure   error
+	revision  uint64 // of the last assignment
+	sampled   time.Time
+}
+
+// service is one of a stack's services with its reconciler, which starts when its artifacts are here.
+type service struct {
+	spec   operators.ServiceSpec
+	set    *fetch // nil: it needs none
+	rec    *reconcile.Service
+	failed error
+}
+
+// resolve checks a bundle as the CLI did: the server trusts no client's validation.
+func resolve(b api.Bundle) (*stacks.Resolved, error) {
+	dir := b.File
+	if i := strings.LastIndexByte(dir, '/'); i >= 0 {
+		dir = dir[:i]
+	}
+	return stacks.Resolve(stacks.Bundle{File: b.File, Dir: dir, Source: b.Source, Files: b.Files})
+}
+
+// specs translates the stack's services into what the operators understand.
+func specs(r *stacks.Resolved) []operators.ServiceSpec {
+	var out []operators.ServiceSpec
+	for _, v := range r.Stack.Services {
+		out = append(out, operators.ServiceSpec{Stack: r.Stack.Name, Name: v.Name, Operator: v.Operator, Version: v.Version, Size: v.Size,
+			StorageMiB: v.StorageMiB, MemoryMiB: v.MemoryMiB, Port: v.Port, Profile: string(r.Stack.Profile)})
+	}
+	return out
+}
+
+// apply makes a stack what a bundle says. Everything is checked before anything changes (I7).
+func (d *Daemon) apply(ctx context.Context, b api.Bundle, r *stacks.Resolved) (api.Apply, error) {
+	if d.stopping != nil {
+		return api.Apply{}, fault.New("E-STOPPING", "apply stack", r.Stack.Name, fault.Causef("the server is stopping"), fault.Hint("run it again when it has stopped"))
+	}
+	hash, err := r.Hash()
+	if err != nil {
+		return api.Apply{}, err
+	}
+	out := api.Apply{Stack: r.Stack.Name}
+	s := d.stacks[r.Stack.Name]
+	if s != nil && s.record.Hash == hash && !s.record.Down && s.failure == nil {
+		out.Notes = append(out.Notes, fmt.Sprintf("stack %s is as the file says: nothing to change", s.name))
+		return out, nil
+	}
+	if err := d.check(s, r); err != nil {
+		return out, err
+	}
+	record := stackRecord{Bundle: b, Hash: hash}
+	if err := d.saveStack(ctx, r.Stack.Name, record); err != nil {
+		return out, err
+	}
+	out.Changed = true
+	if s == nil {
+		s = &stack{d: d, name: r.Stack.Name}
+		d.stacks[s.name] = s
+	}
+	s.record, s.resolved, s.failure = record, r, nil
+	if err := s.sync(ctx); err != nil {
+		return out, err
+	}
+	return out, nil
+}
+
+func (d *Daemon) saveStack(ctx context.Context, name string, record stackRecord) error {
+	data, err := json.Marshal(record)
+	if err != nil {
+		return fmt.Errorf("store stack %s: %w", name, err)
+	}
+	if err := d.store.Update(ctx, "stacks/"+name, func([]byte) ([]byte, error) { return data, nil }); err != nil {
+		return fmt.Errorf("store stack %s: %w", name, err)
+	}
+	return nil
+}
+
+// check refuses what cannot be carried out: a service that fits nowhere, a port that is taken, a removal, a pipeline that cannot go on.
+func (d *Daemon) check(old *stack, r *stacks.Resolved) error {
+	var errs fault.List
+	for _, spec := range specs(r) {
+		was := old.spec(spec.Name)
+		errs.Add(d.checkFit(spec))
+		errs.Add(checkPort(was, spec))
+		if was != nil && was.Operator != spec.Operator {
+			errs.Add(fault.Invalid("E-OPERATOR", "apply service", spec.Name, fault.Causef("it is a %s and cannot become a %s", was.Operator, spec.Operator), fault.Hint("give the new service another name")))
+		}
+	}
+	if old == nil {
+		return errs.Err()
+	}
+	for _, v := range old.resolved.Stack.Services {
+		if _, ok := r.Stack.Service(v.Name); !ok {
+			errs.Add(fault.Invalid("E-REMOVE", "apply stack", r.Stack.Name, fault.Causef("service %q is no longer in the file, and this version removes no service from a stack", v.Name), fault.Hint("keep it, or begin anew after weir down --purge")))
+		}
+	}
+	for _, g := range r.Graphs {
+		if p := old.pipeline(g.Pipeline); p != nil {
+			_, err := compile.Compatible(&p.Graph, g)
+			errs.Add(err)
+		}
+	}
+	return errs.Err()
+}
+
+func (d *Daemon) checkFit(spec operators.ServiceSpec) error {
+	agents := d.agents()
+	if len(agents) == 0 {
+		return nil // it is registering; the plan says so if it never does
+	}
+	return evaluate.Fits(agents, podOf(spec, 0))
+}
+
+// checkPort refuses a fixed port that somebody else listens on.
+func checkPort(was *operators.ServiceSpec, spec operators.ServiceSpec) error {
+	if spec.Port == 0 || spec.Operator != operators.Kafka || was != nil && was.Port == spec.Port {
+		return nil
+	}
+	at := fmt.Sprintf("127.0.0.1:%d", spec.Port)
+	l, err := net.Listen("tcp", at)
+	if err != nil {
+		return fault.Invalid("E-PORT", "apply service", spec.Name, fault.Causef("its fixed port %d is in use: %w", spec.Port, err),
+			fault.Hint("leave `port` out, so that a free one is chosen, or end the program that listens there"))
+	}
+	return l.Close()
+}
+
+func (s *stack) spec(name string) *operators.ServiceSpec {
+	if s == nil {
+		return nil
+	}
+	for _, v := range s.services {
+		if v.spec.Name == name {
+			return &v.spec
+		}
+	}
+	return nil
+}
+
+func (s *stack) service(name string) *service {
+	for _, v := range s.services {
+		if v.spec.Name == name {
+			return v
+		}
+	}
+	return nil
+}
+
+func (s *stack) pipeline(name string) *pipeline {
+	for _, p := range s.pipelines {
+		if p.name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// load brings back what was applied before the server died or was stopped.
+func (d *Daemon) load() error {
+	for _, e := range d.store.List("stacks") {
+		var record stackRecord
+		if err := json.Unmarshal(e.Value, &record); err != nil {
+			return fmt.Errorf("read stored %s: %w", e.Key, err)
+		}
+		r, err := resolve(record.Bundle)
+		if err != nil {
+			return fmt.Errorf("read stored %s: %w", e.Key, err)
+		}
+		s := &stack{d: d, name: r.Stack.Name, record: record, resolved: r}
+		d.stacks[s.name] = s
+		if err := s.sync(d.group.Context()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sync brings services and pipelines into line with the resolved stack. A stack that is down has its records loaded and nothing started.
+func (s *stack) sync(ctx context.Context) error {
+	for _, spec := range specs(s.resolved) {
+		v := s.service(spec.Name)
+		if v == nil {
+			v = &service{}
+			s.services = append(s.services, v)
+		}
+		v.spec, v.failed = spec, nil
+		if v.rec != nil {
+			v.rec.Want(spec, !s.record.Down)
+		}
+		if !s.record.Down {
+			v.set = s.d.fetch(spec)
+		}
+	}
+	for _, g := range s.resolved.Graphs {
+		p := s.pipeline(g.Pipeline)
+		if p == nil {
+			p = newPipeline(*g)
+			if data, _, ok := s.d.store.Get("pipelines/" + g.Pipeline); ok {
+				var err error
+				if p, err = loadPipeline(g.Pipeline, data); err != nil {
+					return err
+				}
+			}
+			s.pipelines = append(s.pipelines, p)
+		}
+		p.setGraph(*g)
+		if err := s.d.savePipeline(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// owns reports whether a task id is one of this stack's.
+func (s *stack) owns(task string) bool { return strings.HasPrefix(task, s.name+".") }
+
+// pass looks at the stack once.
+func (s *stack) pass(ctx context.Context, now time.Time) {
+	if s.record.Down && s.d.stopping == nil {
+		return
+	}
+	for _, v := range s.services {
+		s.start(ctx, v)
+	}
+	if !s.record.Down {
+		s.runPipelines(ctx, now)
+	}
+	s.sample(now)
+}
+
+// start starts a service's reconciler when its artifacts are here.
+func (s *stack) start(ctx context.Context, v *service) {
+	if v.rec != nil || s.record.Down || v.failed != nil {
+		return
+	}
+	if v.set != nil {
+		done, err := v.set.state()
+		if err != nil && s.failure == nil {
+			s.failure = err
+		}
+		if !done || err != nil {
+			return
+		}
+	}
+	rec, err := reconcile.New(reconcile.Config{Spec: v.spec, Kind: s.kind(v), Master: s.d.master, Store: keep{s.d}, Log: s.d.cfg.Log})
+	if err != nil {
+		s.failure, v.failed = err, err
+		return
+	}
+	v.rec = rec
+	s.d.group.Go("service "+v.spec.Role(), rec.Run)
+}
+
+// keep is the store as reconcilers see it.
+type keep struct{ d *Daemon }
+
+func (k keep) Load(key string) []byte {
+	value, _, ok := k.d.store.Get(key)
+	if !ok {
+		return nil
+	}
+	return value
+}
+
+func (k keep) Save(ctx context.Context, key string, value []byte) error {
+	return k.d.store.Update(ctx, key, func([]byte) ([]byte, error) { return value, nil })
+}
+
+// beginShutdown stops every stack: workers first, then the services; the returned channel closes when the last task has ended.
+func (d *Daemon) beginShutdown(ctx context.Context) (<-chan struct{}, error) {
+	if d.stopping != nil {
+		return d.stopping, nil
+	}
+	for _, s := range d.stacks {
+		s.record.Down = true
+		if err := d.saveStack(ctx, s.name, s.record); err != nil {
+			return nil, err
+		}
+		for _, p := range s.pipelines {
+			if err := d.savePipeline(ctx, p); err != nil {
+				return nil, err
+			}
+		}
+	}
+	d.stopping = make(chan struct{})
+	return d.stopping, nil
+}
+
+// checkStopped drives a shutdown on: workers end before what they write to.
+func (d *Daemon) checkStopped() {
+	if d.stopping == nil {
+		return
+	}
+	workers, others := 0, 0
+	for _, s := range d.stacks {
+		for _, v := range s.services {
+			if v.spec.Operator == operators.Stream {
+				workers += v.stop()
+			}
+		}
+	}
+	if workers > 0 {
+		return
+	}
+	for _, s := range d.stacks {
+		for _, v := range s.services {
+			others += v.stop()
+		}
+	}
+	if others > 0 {
+		return
+	}
+	select {
+	case <-d.stopping:
+	default:
+		close(d.stopping)
+		// The answer to the shutdown leaves before the listener closes.
+		time.AfterFunc(200*time.Millisecond, func() { d.quit(errStopped) })
+	}
+}
+
+// stop lets a service's tasks end and returns how many may still run.
+func (v *service) stop() int {
+	if v.rec == nil {
+		return 0
+	}
+	st := v.rec.Status()
+	if st.Wanted {
+		v.rec.Want(v.spec, false)
+		return 1 // the next status knows
+	}
+	live := 0
+	for _, t := range st.Observed.Tasks {
+		if t.Live() {
+			live++
+		}
+	}
+	return live
+}
+
+// rerun begins a new run of a pipeline that is complete (C9).
+func (d *Daemon) rerun(ctx context.Context, name string) (api.Apply, error) {
+	for _, s := range d.stacks {
+		p := s.pipeline(name)
+		if p == nil {
+			continue
+		}
+		if s.record.Down {
+			return api.Apply{}, fault.New("E-DOWN", "rerun pipeline", name, fault.Causef("its stack %s is down", s.name), fault.Hint("weir up the stack first"))
+		}
+		if p.Ended.IsZero() {
+			return api.Apply{}, fault.Invalid("E-RUNNING", "rerun pipeline", name, fault.Causef("run %d has not ended", p.Run), fault.Hint("weir get pipelines shows how far it is"))
+		}
+		p.begin(p.Run + 1)
+		if err := d.savePipeline(ctx, p); err != nil {
+			return api.Apply{}, err
+		}
+		return api.Apply{Stack: s.name, Changed: true, Notes: []string{fmt.Sprintf("pipeline %s begins run %d", name, p.Run)}}, nil
+	}
+	return api.Apply{}, fault.NotFound("E-NOT-FOUND", "rerun pipeline", name, fault.Causef("no stack has it"), fault.Hint("weir get pipelines"))
+}
+
+var errNotReady = errors.New("it is not ready yet")

@@ -1,0 +1,348 @@
+package daemon
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/weir-project/weir/internal/cli/api"
+	"github.com/weir-project/weir/internal/fault"
+	"github.com/weir-project/weir/operators"
+	"github.com/weir-project/weir/operators/plan"
+	"github.com/weir-project/weir/pipelines/physical"
+	"github.com/weir-project/weir/resources"
+	"github.com/weir-project/weir/stacks"
+)
+
+func (d *Daemon) listStacks() ([]api.Stack, error) {
+	out := []api.Stack{}
+	for _, name := range slices.Sorted(maps.Keys(d.stacks)) {
+		out = append(out, d.stacks[name].status())
+	}
+	return out, nil
+}
+
+func (d *Daemon) getStack(name string) (api.Stack, error) {
+	s := d.stacks[name]
+	if s == nil {
+		known := slices.Sorted(maps.Keys(d.stacks))
+		return api.Stack{}, fault.NotFound("E-NOT-FOUND", "find stack", name, fault.Causef("there is none of that name (stacks: %s)", strings.Join(known, ", ")),
+			fault.Hint(fault.DidYouMean(name, known, "weir up STACK.yaml")))
+	}
+	return s.status(), nil
+}
+
+// status is what people see of a stack.
+func (s *stack) status() api.Stack {
+	out := api.Stack{Name: s.name, State: "running"}
+	for _, v := range s.services {
+		if v.set != nil {
+			if step, ok := v.set.step(); ok {
+				out.Steps = append(out.Steps, step)
+			}
+		}
+		sv := v.status(s.record.Down)
+		out.Services = append(out.Services, sv)
+		if sv.State != "ready" {
+			out.State = "starting"
+		}
+		out.Tasks = append(out.Tasks, v.tasks()...)
+	}
+	for _, p := range s.pipelines {
+		out.Pipelines = append(out.Pipelines, p.status())
+	}
+	for _, ref := range s.resolved.Stack.Show {
+		out.Show = append(out.Show, api.Shown{Path: ref.Path, Source: s.record.Bundle.Files[ref.Path]})
+	}
+	switch {
+	case s.failure != nil:
+		f := fault.From(s.failure).Flat()
+		out.State, out.Reason, out.Hint, out.Exit = "failed", s.failure.Error(), f.Hint, fault.ExitCode(s.failure)
+	case s.record.Down:
+		out.State, out.Reason = "stopped", "weir up starts it again"
+	case out.State == "running" && s.complete():
+		out.State = "complete"
+	}
+	return out
+}
+
+func (s *stack) complete() bool {
+	for _, p := range s.pipelines {
+		if p.Ended.IsZero() {
+			return false
+		}
+	}
+	return len(s.pipelines) > 0
+}
+
+func (v *service) status(down bool) api.Service {
+	out := api.Service{Name: v.spec.Name, Operator: v.spec.Operator, Version: v.spec.Version, Want: v.spec.Size, State: "waiting"}
+	if v.rec == nil {
+		switch {
+		case down:
+			out.State = "stopped"
+		case v.set != nil:
+			out.Reason = "its jars are being fetched"
+		}
+		return out
+	}
+	st := v.rec.Status()
+	out.Plan, out.Took = st.Plan.String(), st.Took
+	running := 0
+	for _, t := range st.Observed.Tasks {
+		if t.State == resources.Running {
+			running++
+		}
+	}
+	out.Ready = min(running, out.Want)
+	out.Endpoint = endpoint(v.spec, st.Observed)
+	step, more := current(st.Plan)
+	switch {
+	case down:
+		out.State = "stopped"
+	case len(st.Plan.Phases) == 0:
+	case st.Plan.Summary() == plan.Done:
+		out.State = "ready"
+	default:
+		out.State, out.Ready = "deploying", 0
+		if st.Took > 0 {
+			out.State = "recovering"
+		}
+		if more {
+			out.Reason = step.ID + " " + string(step.Status)
+			if step.Reason != "" {
+				out.Reason += ": " + step.Reason
+			}
+		}
+	}
+	return out
+}
+
+// current is the first step that is not done.
+func current(p plan.Plan) (plan.Step, bool) {
+	for _, ph := range p.Phases {
+		for _, s := range ph.Steps {
+			if !s.Done {
+				return s, true
+			}
+		}
+	}
+	return plan.Step{}, false
+}
+
+func (v *service) tasks() []api.Task {
+	if v.rec == nil {
+		return nil
+	}
+	st := v.rec.Status()
+	var out []api.Task
+	for _, pod := range slices.Sorted(maps.Keys(st.Observed.Tasks)) {
+		t := st.Observed.Tasks[pod]
+		out = append(out, api.Task{ID: string(t.ID), Name: pod, Service: v.spec.Name, State: string(t.State), Reason: t.Message, PID: t.PID, Since: t.Since})
+	}
+	return out
+}
+
+// sample adds the CPU time of the stack's processes to the runs that are going on, once a second.
+func (s *stack) sample(now time.Time) {
+	if now.Sub(s.sampled) < time.Second {
+		return
+	}
+	s.sampled = now
+	pids := map[string][]int{"server": {os.Getpid()}}
+	for _, v := range s.services {
+		for _, t := range v.tasks() {
+			if t.State == string(resources.Running) && t.PID > 0 {
+				pids[v.spec.Name] = append(pids[v.spec.Name], t.PID)
+			}
+		}
+	}
+	for _, p := range s.pipelines {
+		if p.Started.IsZero() || !p.Ended.IsZero() {
+			p.meter.sample(pids) // keeps the mark from which the next run counts
+			continue
+		}
+		for name, spent := range p.meter.sample(pids) {
+			p.CPU[name] += spent
+		}
+	}
+}
+
+// plan prints what applying a stack would change.
+func (d *Daemon) plan(r *stacks.Resolved) (api.Plan, error) {
+	s := d.stacks[r.Stack.Name]
+	if s == nil {
+		text, n := stacks.Diff(nil, r)
+		return api.Plan{Stack: r.Stack.Name, Text: text, Changes: n}, nil
+	}
+	old := &stacks.Resolved{Stack: s.resolved.Stack}
+	for _, p := range s.pipelines {
+		g := p.Graph
+		old.Graphs = append(old.Graphs, &g)
+	}
+	text, n := stacks.Diff(old, r)
+	if s.record.Down {
+		text += "the stack is down: `weir up` starts its services again\n"
+		n++
+	}
+	text += s.preview(r)
+	return api.Plan{Stack: s.name, Text: text, Changes: n}, d.check(s, r)
+}
+
+// preview prints the actions that each service's plan would carry out under the new specs.
+func (s *stack) preview(r *stacks.Resolved) string {
+	var b strings.Builder
+	for _, spec := range specs(r) {
+		v := s.service(spec.Name)
+		if v == nil || v.rec == nil {
+			continue
+		}
+		changes := s.kind(v).Decide(spec, v.rec.Status().Observed).Changes()
+		for _, c := range changes {
+			fmt.Fprintf(&b, "  %s\n", c)
+		}
+	}
+	if b.Len() == 0 {
+		return ""
+	}
+	return "steps:\n" + b.String()
+}
+
+// why prints the reasons of a decision.
+func (d *Daemon) why(kind, name string) (api.Plan, error) {
+	for _, s := range d.stacks {
+		v := s.service(name)
+		if v == nil || v.rec == nil {
+			continue
+		}
+		st := v.rec.Status()
+		switch kind {
+		case "offers":
+			text := strings.Join(d.whyOffers(v.spec.Role()), "\n") + "\n"
+			if st.NoOffer != "" {
+				text += "the last offers that came did not fit:\n" + st.NoOffer
+			}
+			return api.Plan{Stack: s.name, Text: text}, nil
+		case "step":
+			return api.Plan{Stack: s.name, Text: st.Plan.String()}, nil
+		case "placement":
+			var b strings.Builder
+			for _, pod := range slices.Sorted(maps.Keys(st.Observed.Reserved)) {
+				at := st.Observed.Reserved[pod]
+				fmt.Fprintf(&b, "%s is on agent %s, address %s, ports %v, volume %s, because its reservation is there\n", pod, at.Agent, at.Address, at.Ports, at.Volume)
+			}
+			if b.Len() == 0 {
+				fmt.Fprintf(&b, "service %s reserves nothing: its tasks go to the first agent that offers enough\n", name)
+			}
+			return api.Plan{Stack: s.name, Text: b.String()}, nil
+		}
+		return api.Plan{}, fault.Usage("E-USAGE", "why", kind, fault.Causef("kinds: offers, step, placement"), fault.Hint(fault.DidYouMean(kind, []string{"offers", "step", "placement"}, "weir why step "+name)))
+	}
+	return api.Plan{}, fault.NotFound("E-NOT-FOUND", "why "+kind, name, fault.Causef("no such service runs"), fault.Hint("weir get services"))
+}
+
+// channel answers how a deployed pipeline's channel is read.
+func (d *Daemon) channel(pipeline, channel string) (api.Channel, error) {
+	for _, s := range d.stacks {
+		p := s.pipeline(pipeline)
+		if p == nil {
+			continue
+		}
+		ch, ok := p.Graph.Channels[channel]
+		if !ok {
+			known := slices.Sorted(maps.Keys(p.Graph.Channels))
+			return api.Channel{}, fault.NotFound("E-CHANNEL", "find channel", pipeline+"/"+channel, fault.Causef("the pipeline's channels are %s", strings.Join(known, ", ")),
+				fault.Hint(fault.DidYouMean(channel, known, "weir graph FILE shows them")))
+		}
+		c, err := s.connection(serviceOf(ch))
+		if err != nil {
+			return api.Channel{}, fault.New("E-CHANNEL", "connect to channel", pipeline+"/"+channel, fault.Cause(err), fault.Hint("weir get services"))
+		}
+		return api.Channel{Channel: ch, Connection: c}, nil
+	}
+	return api.Channel{}, fault.NotFound("E-CHANNEL", "find channel", pipeline+"/"+channel, fault.Causef("no pipeline %q is deployed", pipeline), fault.Hint("weir get pipelines"))
+}
+
+func serviceOf(ch physical.Channel) string {
+	if ch.Kafka != nil {
+		return ch.Kafka.Service
+	}
+	return ch.Cassandra.Service
+}
+
+// sandboxOf finds the latest task of a pod, a service's first pod, or a task id.
+func (d *Daemon) sandboxOf(name string) (string, error) {
+	var known []string
+	for _, s := range d.stacks {
+		for _, v := range s.services {
+			for _, t := range v.tasks() {
+				known = append(known, t.Name)
+				if t.Name == name || t.ID == name || v.spec.Name == name {
+					return t.ID, nil
+				}
+			}
+		}
+	}
+	return "", fault.NotFound("E-NOT-FOUND", "find task", name, fault.Causef("the tasks are %s", strings.Join(known, ", ")), fault.Hint(fault.DidYouMean(name, known, "weir get tasks")))
+}
+
+// readLog reads the end of a task's output, or what came after an offset.
+func (d *Daemon) readLog(name, task, file string, lines int, from int64) (api.Log, error) {
+	if file != "stdout" && file != "stderr" {
+		return api.Log{}, fault.Usage("E-USAGE", "read logs of", name, fault.Causef("there is no file %q, only stdout and stderr", file), fault.Hint("weir logs "+name+" --file stderr"))
+	}
+	f, err := d.root.Open(filepath.Join(agentDir, "tasks", task, file))
+	if err != nil {
+		return api.Log{}, fault.NotFound("E-LOG", "read logs of", name, fault.Cause(err), fault.Hint("weir get tasks"))
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return api.Log{}, fmt.Errorf("read logs of %s: %w", name, err)
+	}
+	const most = 1 << 20
+	start := from
+	if from < 0 || from > info.Size() { // from the end, or the file was rotated
+		start = max(0, info.Size()-most)
+	}
+	data := make([]byte, min(info.Size()-start, most))
+	n, err := f.ReadAt(data, start)
+	if err != nil && err != io.EOF {
+		return api.Log{}, fmt.Errorf("read logs of %s: %w", name, err)
+	}
+	data = data[:n]
+	if from < 0 {
+		data = tail(data, lines)
+	}
+	return api.Log{Task: task, File: file, Text: data, Next: start + int64(n)}, nil
+}
+
+// tail keeps the last lines.
+func tail(data []byte, lines int) []byte {
+	at := len(data)
+	if at > 0 && data[at-1] == '\n' {
+		at--
+	}
+	for i := at - 1; i >= 0; i-- {
+		if data[i] != '\n' {
+			continue
+		}
+		if lines--; lines <= 0 {
+			return data[i+1:]
+		}
+	}
+	return data
+}
+
+func endpoint(spec operators.ServiceSpec, o operators.Observed) string {
+	at, ok := o.Reserved[spec.PodName(0)]
+	if !ok || spec.Operator == operators.Stream {
+		return ""
+	}
+	return at.Endpoint("client")
+}

@@ -1,0 +1,94 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/weir-project/weir/internal/cli/daemon"
+	"github.com/weir-project/weir/internal/fault"
+	"github.com/weir-project/weir/internal/link"
+	"github.com/weir-project/weir/internal/security"
+	"github.com/weir-project/weir/operators/artifact"
+	"github.com/weir-project/weir/pipelines/engine"
+	"github.com/weir-project/weir/pipelines/physical"
+)
+
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
+
+func (a *app) serverCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "server", Short: "Run the server in the foreground (weir up starts it in the background)", Args: args(0, 0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			dir, err := a.stateDir()
+			if err != nil {
+				return err
+			}
+			self, shimPath, err := binaries()
+			if err != nil {
+				return err
+			}
+			cache, err := artifact.DefaultDir()
+			if err != nil {
+				return err
+			}
+			return daemon.Run(c.Context(), daemon.Config{State: dir, Self: self, Shim: shimPath, Cache: cache, Build: Build,
+				Log: slog.New(slog.NewTextHandler(a.err, nil))})
+		},
+	}
+}
+
+// workerCommand is what a stream worker's task runs. Its certificate stands in its sandbox; the certificate's name is its task id.
+func (a *app) workerCommand() *cobra.Command {
+	var server, task, certs string
+	c := &cobra.Command{
+		Use: "worker", Short: "Run a stream worker (the stream operator starts it)", Args: args(0, 0), Hidden: true,
+		RunE: func(c *cobra.Command, _ []string) error { return a.worker(c.Context(), server, task, certs) },
+	}
+	c.Flags().StringVar(&server, "server", "", "the server's URL")
+	c.Flags().StringVar(&task, "task", "", "the task's id")
+	c.Flags().StringVar(&certs, "certs", ".", "directory with "+workerBundle)
+	return c
+}
+
+// workerBundle is the file of a worker's certificate, key and authority in its sandbox.
+const workerBundle = "worker.pem"
+
+func (a *app) worker(ctx context.Context, server, task, certs string) error {
+	u, err := url.Parse(server)
+	if err != nil || u.Scheme != "https" || task == "" {
+		return fault.Usage("E-USAGE", "start a worker", "", fault.Causef("--server %q is no https URL, or --task %q is empty", server, task), fault.Hint("the stream operator starts workers; weir run FILE runs a pipeline here"))
+	}
+	root, err := os.OpenRoot(filepath.Clean(certs))
+	if err != nil {
+		return fmt.Errorf("open the worker's certificates: %w", err)
+	}
+	defer root.Close()
+	bundle, err := security.LoadBundle(root, workerBundle)
+	if err != nil {
+		return err
+	}
+	config, err := security.ClientTLS(bundle, "weir-server")
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(a.err, nil))
+	return engine.RunWorker(ctx, engine.WorkerConfig{
+		Task: task, Build: Build, Log: log,
+		Dial: func(ctx context.Context) (*link.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+			defer cancel()
+			return link.Dial(ctx, server+"/v1/worker", config, nil, link.Options{})
+		},
+		Connect: func(as physical.Assign) (engine.Connections, error) {
+			return newConnections(as.Connections, as.Install, log), nil
+		},
+	})
+}
