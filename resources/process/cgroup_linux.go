@@ -1,0 +1,100 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/weir-project/weir/resources"
+)
+
+// cgroupRoot is where every distribution mounts them.
+const cgroupRoot = "/sys/fs/cgroup"
+
+// cgroups are the directories of the groups that this process is in; either may be empty.
+type cgroups struct{ v1memory, v2 string }
+
+func ownCgroups() (cgroups, error) {
+	data, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return cgroups{}, err
+	}
+	var g cgroups
+	for _, line := range strings.Split(string(data), "\n") {
+		fields := strings.SplitN(line, ":", 3)
+		if len(fields) != 3 {
+			continue
+		}
+		switch {
+		case fields[0] == "0":
+			g.v2 = filepath.Join(cgroupRoot, fields[2])
+		case fields[1] == "memory":
+			g.v1memory = mountedGroup(filepath.Join(cgroupRoot, "memory"), fields[2])
+		}
+	}
+	return g, nil
+}
+
+// mountedGroup is a v1 group's directory; in a container the path is often that of the host, and the mount is the group itself.
+func mountedGroup(mount, path string) string {
+	if dir := filepath.Join(mount, path); isDir(dir) {
+		return dir
+	}
+	return mount
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// memoryGroup makes a cgroup that limits a task's memory and returns its directory and the file through which a process
+// enters. Only the task's own group is ever made or changed.
+func (a *Agent) memoryGroup(id resources.TaskID, mem resources.Milli) (dir, procs string, err error) {
+	groups, err := ownCgroups()
+	if err != nil {
+		return "", "", err
+	}
+	name := "weir-" + string(a.config.ID) + "-" + string(id)
+	limit := []byte(strconv.FormatInt(mem.Ceil()*mib, 10))
+	var failures []error
+	for _, at := range []struct{ parent, file string }{{groups.v1memory, "memory.limit_in_bytes"}, {groups.v2, "memory.max"}} {
+		if at.parent == "" {
+			continue
+		}
+		dir := filepath.Join(at.parent, name)
+		err := os.Mkdir(dir, 0o755)
+		if err == nil || errors.Is(err, fs.ErrExist) {
+			if err = os.WriteFile(filepath.Join(dir, at.file), limit, 0o644); err == nil {
+				return dir, filepath.Join(dir, "cgroup.procs"), nil
+			}
+			err = errors.Join(err, os.Remove(dir))
+		}
+		failures = append(failures, err)
+	}
+	if len(failures) == 0 {
+		return "", "", errors.New("no cgroup with a memory controller is mounted")
+	}
+	return "", "", fmt.Errorf("make memory cgroup: %w", errors.Join(failures...))
+}
+
+// leaveGroup removes a task's cgroup once it is empty.
+func (a *Agent) leaveGroup(id resources.TaskID) {
+	groups, err := ownCgroups()
+	if err != nil {
+		return // there is none to leave
+	}
+	name := "weir-" + string(a.config.ID) + "-" + string(id)
+	for _, parent := range []string{groups.v1memory, groups.v2} {
+		if parent == "" {
+			continue
+		}
+		if err := os.Remove(filepath.Join(parent, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			a.log.Warn("memory cgroup of an ended task stays behind", "task", id, "err", err)
+		}
+	}
+}
