@@ -40,16 +40,16 @@ func (r Reason) String() string { return r.Subject + ": " + r.What }
 // Compatible judges a change of a running pipeline (D8): positions belong to a source's path, state to a fragment's fingerprint,
 // and slots are for ever. A change that keeps all three goes on. A refused one is also an error of fault.ExitInvalid that says
 // what to type.
-func Compatible(old, new *physical.Graph) (Change, error) {
+func Compatible(old, next *physical.Graph) (Change, error) {
 	d := &diff{}
-	if old.Pipeline != new.Pipeline {
-		d.refuse("pipeline "+old.Pipeline, "its name becomes %s", new.Pipeline)
+	if old.Pipeline != next.Pipeline {
+		d.refuse("pipeline "+old.Pipeline, "its name becomes %s", next.Pipeline)
 	}
-	d.channels(old, new)
-	d.stages(old, new)
+	d.channels(old, next)
+	d.stages(old, next)
 	switch {
 	case len(d.Reasons) > 0:
-		d.Kind, d.Command = Refused, "weir rerun "+new.Pipeline
+		d.Kind, d.Command = Refused, "weir rerun "+next.Pipeline
 	case len(d.Notes) > 0:
 		d.Kind = GoesOn
 	default:
@@ -62,7 +62,7 @@ func Compatible(old, new *physical.Graph) (Change, error) {
 	for i, r := range d.Reasons {
 		texts[i] = r.String()
 	}
-	return d.Change, fault.Invalid("E-CHANGE", "change", "pipeline "+new.Pipeline, fault.Causef("it cannot go on from where it stands: %s", strings.Join(texts, "; ")),
+	return d.Change, fault.Invalid("E-CHANGE", "change", "pipeline "+next.Pipeline, fault.Causef("it cannot go on from where it stands: %s", strings.Join(texts, "; ")),
 		fault.Hintf("`%s` starts a new run from the beginning of its sources", d.Command))
 }
 
@@ -77,11 +77,11 @@ func (d *diff) note(subject, format string, args ...any) {
 }
 
 // channels compares what rows travel through: they are there already, in the old form.
-func (d *diff) channels(old, new *physical.Graph) {
+func (d *diff) channels(old, next *physical.Graph) {
 	for _, name := range sortedKeys(old.Channels) {
 		what := "channel " + name
 		o := old.Channels[name]
-		n, ok := new.Channels[name]
+		n, ok := next.Channels[name]
 		if !ok {
 			d.refuse(what, "it is gone, with the rows in it")
 			continue
@@ -91,7 +91,7 @@ func (d *diff) channels(old, new *physical.Graph) {
 		}
 		d.schema(what, o.Schema, n.Schema)
 	}
-	for _, name := range sortedKeys(new.Channels) {
+	for _, name := range sortedKeys(next.Channels) {
 		if _, ok := old.Channels[name]; !ok {
 			d.note("channel "+name, "it is new")
 		}
@@ -110,19 +110,19 @@ func place(c physical.Channel) string {
 }
 
 // schema allows a field more that may be null, since rows that are there already lack it.
-func (d *diff) schema(what string, old, new column.Schema) {
+func (d *diff) schema(what string, old, next column.Schema) {
 	for _, f := range old.Fields {
-		i := new.Index(f.Name)
+		i := next.Index(f.Name)
 		switch {
 		case i < 0:
 			d.refuse(what, "the field %s is gone", f.Name)
-		case new.Fields[i].Kind != f.Kind:
-			d.refuse(what, "the field %s was %s and becomes %s", f.Name, f.Kind, new.Fields[i].Kind)
-		case f.Nullable && !new.Fields[i].Nullable:
+		case next.Fields[i].Kind != f.Kind:
+			d.refuse(what, "the field %s was %s and becomes %s", f.Name, f.Kind, next.Fields[i].Kind)
+		case f.Nullable && !next.Fields[i].Nullable:
 			d.refuse(what, "the field %s may be null in rows that are there already", f.Name)
 		}
 	}
-	for _, f := range new.Fields {
+	for _, f := range next.Fields {
 		switch {
 		case old.Index(f.Name) >= 0:
 		case f.Nullable:
@@ -133,54 +133,54 @@ func (d *diff) schema(what string, old, new column.Schema) {
 	}
 }
 
-func (d *diff) stages(old, new *physical.Graph) {
+func (d *diff) stages(old, next *physical.Graph) {
 	for _, o := range old.Stages {
-		i := slices.IndexFunc(new.Stages, func(s physical.Stage) bool { return s.Name == o.Name })
+		i := slices.IndexFunc(next.Stages, func(s physical.Stage) bool { return s.Name == o.Name })
 		if i < 0 {
 			d.refuse("stage "+o.Name, "it is gone, with its positions and state")
 			continue
 		}
-		d.stage(o, new.Stages[i])
+		d.stage(o, next.Stages[i])
 	}
-	for _, n := range new.Stages {
+	for _, n := range next.Stages {
 		if !slices.ContainsFunc(old.Stages, func(s physical.Stage) bool { return s.Name == n.Name }) {
 			d.note("stage "+n.Name, "it is new and starts at the beginning of its sources")
 		}
 	}
 }
 
-func (d *diff) stage(old, new physical.Stage) {
+func (d *diff) stage(old, next physical.Stage) {
 	what := "stage " + old.Name
-	if old.Mode != new.Mode {
-		d.refuse(what, "its mode %s becomes %s", old.Mode, new.Mode)
+	if old.Mode != next.Mode {
+		d.refuse(what, "its mode %s becomes %s", old.Mode, next.Mode)
 	}
-	if len(old.Fragments) != len(new.Fragments) {
-		d.refuse(what, "%s become %d", fault.Count(len(old.Fragments), "fragment"), len(new.Fragments))
+	if len(old.Fragments) != len(next.Fragments) {
+		d.refuse(what, "%s become %d", fault.Count(len(old.Fragments), "fragment"), len(next.Fragments))
 		return
 	}
 	before := len(d.Reasons)
 	for i := range old.Fragments {
-		d.fragment(what, old.Fragments[i], new.Fragments[i])
+		d.fragment(what, old.Fragments[i], next.Fragments[i])
 	}
-	if len(d.Reasons) == before && !sameJSON(old, new) {
-		d.note(what, "%s", changedNodes(old, new))
+	if a, b := unplaced(old), unplaced(next); len(d.Reasons) == before && !sameJSON(a, b) {
+		d.note(what, "%s", changedNodes(a, b))
 	}
 }
 
-func (d *diff) fragment(what string, old, new physical.Fragment) {
-	if old.Slots != new.Slots {
-		d.refuse(what, "%s become %d (%s)", fault.Count(old.Slots, "slot"), new.Slots, new.SlotsReason)
+func (d *diff) fragment(what string, old, next physical.Fragment) {
+	if old.Slots != next.Slots {
+		d.refuse(what, "%s become %d (%s)", fault.Count(old.Slots, "slot"), next.Slots, next.SlotsReason)
 	}
-	if !slices.Equal(old.Key, new.Key) {
-		d.refuse(what, "its key %s becomes %s", list(old.Key), list(new.Key))
+	if !slices.Equal(old.Key, next.Key) {
+		d.refuse(what, "its key %s becomes %s", list(old.Key), list(next.Key))
 	}
-	if old.Once != new.Once {
-		d.refuse(what, "it commits %s instead of %s", oncePhrase(new.Once), oncePhrase(old.Once))
+	if old.Once != next.Once {
+		d.refuse(what, "it commits %s instead of %s", oncePhrase(next.Once), oncePhrase(old.Once))
 	}
-	if old.Fingerprint == new.Fingerprint {
+	if old.Fingerprint == next.Fingerprint {
 		return
 	}
-	a, b := stateful(old), stateful(new)
+	a, b := stateful(old), stateful(next)
 	for _, line := range a {
 		if !slices.Contains(b, line) {
 			d.refuse(what, "%s is gone or another now", line)
@@ -192,7 +192,7 @@ func (d *diff) fragment(what string, old, new physical.Fragment) {
 		}
 	}
 	if slices.Equal(a, b) || len(a) == len(b) && !slices.ContainsFunc(a, func(l string) bool { return !slices.Contains(b, l) }) {
-		d.refuse(what, "its fingerprint %.8s becomes %.8s", old.Fingerprint, new.Fingerprint)
+		d.refuse(what, "its fingerprint %.8s becomes %.8s", old.Fingerprint, next.Fingerprint)
 	}
 }
 
@@ -203,19 +203,30 @@ func oncePhrase(once bool) string {
 	return "as it goes"
 }
 
+// unplaced is a stage without its lines in the file: moving them changes nothing.
+func unplaced(s physical.Stage) physical.Stage {
+	s.Fragments = slices.Clone(s.Fragments)
+	for i := range s.Fragments {
+		nodes := slices.Clone(s.Fragments[i].Nodes)
+		for k := range nodes {
+			nodes[k].Line = 0
+		}
+		s.Fragments[i].Nodes = nodes
+	}
+	return s
+}
+
 // changedNodes lists the transforms that differ and touch no state.
-func changedNodes(old, new physical.Stage) string {
+func changedNodes(old, next physical.Stage) string {
 	byPath := map[string]physical.Node{}
 	for _, f := range old.Fragments {
 		for _, n := range f.Nodes {
-			n.Line = 0 // moving lines changes nothing
 			byPath[n.Path] = n
 		}
 	}
 	var out []string
-	for _, f := range new.Fragments {
+	for _, f := range next.Fragments {
 		for _, n := range f.Nodes {
-			n.Line = 0
 			o, ok := byPath[n.Path]
 			delete(byPath, n.Path)
 			switch {

@@ -87,7 +87,12 @@ func (c *compiler) splits(s *graph.Stage) division {
 	case len(tables) > 0:
 		return division{slots: want, reason: "token ranges of " + strings.Join(tables, ", ")}
 	}
-	return division{slots: 1, reason: "a file is one split, read by one slot"}
+	for _, n := range s.Sources() {
+		if n.Config.(physical.ReadConfig).Connector == "file" {
+			return division{slots: 1, reason: "a file is one split, read by one slot"}
+		}
+	}
+	return division{slots: 1, reason: "the rows stand in the document"}
 }
 
 // gathers says why a sink needs all rows in one slot, which also commits once, at the end.
@@ -210,10 +215,18 @@ func (c *compiler) scattered(s *graph.Stage, n *graph.Node, parts map[*graph.Nod
 	return "", ""
 }
 
+// keyBy is the hint that makes the input partitioned by fields, where a channel holds them.
 func (c *compiler) keyBy(s *graph.Stage, fields []string) string {
 	for _, n := range s.Sources() {
 		name := n.Config.(physical.ReadConfig).Channel
-		if ch := c.logical.Channels[name]; ch != nil && ch.Kafka != nil {
+		ch := c.logical.Channels[name]
+		switch {
+		case ch == nil || ch.Kafka == nil:
+		case slices.Equal(ch.Kafka.Key, fields) || slices.ContainsFunc(fields, func(f string) bool { return ch.Schema.Index(f) < 0 }):
+			return fmt.Sprintf("compute %s in the stage that writes channel %s, and key the channel by it; an exchange between slots comes in a later version", list(fields), name)
+		case ch.Deployed:
+			return fmt.Sprintf("group by its key, %s, too; an exchange between slots comes in a later version", list(ch.Kafka.Key))
+		default:
 			return fmt.Sprintf("key the channel by it: `%s: {kafka: {…, key: [%s]}}`; an exchange between slots comes in a later version", name, strings.Join(fields, ", "))
 		}
 	}

@@ -34,6 +34,7 @@ type member struct {
 	inputs     []Input
 	asked      bool // inputs are known, or being found
 	finding    bool // outputs are being found: a second question is a circle
+	failed     bool // its inputs have a mistake, which is told already
 	fromParent bool // its inputs are those of the composite around it
 }
 
@@ -87,7 +88,7 @@ func (t *tree) scope(v *Value, owner *member, prefix string) *scope {
 		}
 		items = v.Get("transforms")
 	default:
-		t.bad(v.Pos, "E-TYPE", "read", t.what, fmt.Sprintf("a pipeline is a mapping or a list of transforms, this is a %s", v.Kind), "write `pipeline: {type: chain, transforms: […]}`")
+		t.bad(v.Pos, "E-TYPE", "read", t.what, fmt.Sprintf("a pipeline is a mapping or a list of transforms, this is %s", A(v.Kind)), "write `pipeline: {type: chain, transforms: […]}`")
 		return nil
 	}
 	t.children(sc, items)
@@ -120,7 +121,7 @@ func (t *tree) children(sc *scope, items *Value) {
 			add(v, sc.chain)
 		}
 	} else if items != nil {
-		t.bad(items.Pos, "E-TYPE", "read", t.what, fmt.Sprintf("transforms is a list, this is a %s", items.Kind), "write `- type: …` lines")
+		t.bad(items.Pos, "E-TYPE", "read", t.what, fmt.Sprintf("transforms is a list, this is %s", A(items.Kind)), "write `- type: …` lines")
 	}
 	if v := sc.value.Get("sink"); v != nil {
 		add(v, sc.chain)
@@ -128,6 +129,9 @@ func (t *tree) children(sc *scope, items *Value) {
 	if extra, ok := sc.value.Entry("extra_transforms"); ok {
 		if !sc.chain {
 			t.bad(extra.Pos, "E-FIELD", "read", t.what, "extra_transforms belongs to a chain", "put them among `transforms`")
+		}
+		if extra.Value.Kind != List {
+			t.bad(extra.Pos, "E-TYPE", "read", t.what, "extra_transforms is a list", "write `- type: …` lines")
 		}
 		for _, v := range extra.Value.Items {
 			add(v, false)
@@ -184,20 +188,20 @@ func (m *member) display() string {
 
 func (t *tree) member(sc *scope, v *Value) *member {
 	if v.Kind != Map {
-		t.bad(v.Pos, "E-TYPE", "read", t.what, fmt.Sprintf("a transform is a mapping, this is a %s", v.Kind), "write `- type: …`")
+		t.bad(v.Pos, "E-TYPE", "read", t.what, fmt.Sprintf("a transform is a mapping, this is %s", A(v.Kind)), "write `- type: …`")
 		return nil
 	}
 	m := &member{in: sc, value: v, pos: v.Pos}
 	if n := v.Get("name"); n != nil {
 		if n.Kind != String || n.Text == "" {
-			t.bad(n.Pos, "E-TYPE", "read", "transform", fmt.Sprintf("its name is a %s", n.Kind), "write a name, in quotes if YAML takes it for something else")
+			t.bad(n.Pos, "E-TYPE", "read", "transform", fmt.Sprintf("its name is %s", A(n.Kind)), "write a name, in quotes if YAML takes it for something else")
 			return nil
 		}
 		m.name = n.Text
 	}
 	typ := v.Get("type")
 	if typ == nil {
-		t.bad(v.Pos, "E-REQUIRED", "read", "transform", "it has no type", fault.DidYouMean("type", v.Keys(), "add `type:`, one of "+strings.Join(transform.Types(), ", ")))
+		t.bad(v.Pos, "E-REQUIRED", "read", "transform", "it has no type", instead("type", v, "add `type:`, one of "+strings.Join(transform.Types(), ", ")))
 		return nil
 	}
 	m.typ, m.pos = typ.Text, typ.Pos

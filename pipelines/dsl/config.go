@@ -20,8 +20,9 @@ func (t *tree) config(m *member, d transform.Decl) *Value {
 	t.shapes(e.Value, "read", m.describe(), d.Fields)
 	if e.Value.Kind == Map {
 		for _, f := range d.Fields {
-			if f.Required && e.Value.Get(f.Name) == nil {
-				t.bad(m.pos, "E-REQUIRED", "read", m.describe(), fmt.Sprintf("config.%s is missing: %s", f.Name, f.Doc), fault.DidYouMean(f.Name, e.Value.Keys(), fmt.Sprintf("add `%s:` below config", f.Name)))
+			// A key that is nearly the name is told of already.
+			if f.Required && e.Value.Get(f.Name) == nil && fault.Nearest(f.Name, e.Value.Keys()) == "" {
+				t.bad(m.pos, "E-REQUIRED", "read", m.describe(), fmt.Sprintf("config.%s is missing: %s", f.Name, f.Doc), fmt.Sprintf("add `%s:` below config", f.Name))
 			}
 		}
 	}
@@ -93,7 +94,7 @@ func shape(typ transform.Type, v *Value) string {
 		ok = v.Kind == String && len(v.Text) == 1
 	}
 	if !ok {
-		return fmt.Sprintf("a %s is expected, this is a %s", typ, v.Kind)
+		return fmt.Sprintf("a %s is expected, this is %s", typ, A(v.Kind))
 	}
 	return ""
 }

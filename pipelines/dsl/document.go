@@ -97,7 +97,7 @@ func Parse(file string, src []byte) (*Document, error) {
 func (r *reader) root(root *Value) *Document {
 	doc := &Document{Text: r.text}
 	if root.Kind != Map {
-		r.bad(root.Pos, "E-TYPE", "read pipeline", r.text.File, "a mapping is expected, this is a "+root.Kind.String(), "begin with `pipeline:`, or with `kind: Pipeline`")
+		r.bad(root.Pos, "E-TYPE", "read pipeline", r.text.File, "a mapping is expected, this is "+A(root.Kind), "begin with `pipeline:`, or with `kind: Pipeline`")
 		return doc
 	}
 	if root.Get("kind") != nil || root.Get("apiVersion") != nil {
@@ -113,7 +113,7 @@ func (r *reader) plainFile(doc *Document, root *Value) {
 	doc.Plain, doc.Name = true, fileName(r.text.File)
 	body, ok := root.Entry("pipeline")
 	if !ok {
-		r.bad(root.Pos, "E-REQUIRED", "read pipeline", r.text.File, "there is no `pipeline:` at its top", fault.DidYouMean("pipeline", root.Keys(), "add `pipeline:`, or write `kind: Pipeline` with stages"))
+		r.bad(root.Pos, "E-REQUIRED", "read pipeline", r.text.File, "there is no `pipeline:` at its top", instead("pipeline", root, "add `pipeline:`, or write `kind: Pipeline` with stages"))
 		return
 	}
 	s := &Stage{Name: PlainStage, Pos: body.Pos, CommitInterval: DefaultCommit}
@@ -147,7 +147,7 @@ func fileName(file string) string {
 func (r *reader) fields(v *Value, op, what string, known []string, f func(e Entry)) {
 	if v == nil || v.Kind != Map {
 		if v != nil {
-			r.bad(v.Pos, "E-TYPE", op, what, fmt.Sprintf("a mapping is expected, this is a %s", v.Kind), "write `key: value` lines")
+			r.bad(v.Pos, "E-TYPE", op, what, fmt.Sprintf("a mapping is expected, this is %s", A(v.Kind)), "write `key: value` lines")
 		}
 		return
 	}
@@ -158,6 +158,14 @@ func (r *reader) fields(v *Value, op, what string, known []string, f func(e Entr
 		}
 		f(e)
 	}
+}
+
+// instead is the hint for a key that is missing: a key that is there may be meant as it.
+func instead(missing string, v *Value, fallback string) string {
+	if near := fault.Nearest(missing, v.Keys()); near != "" {
+		return fmt.Sprintf("write `%s` instead of `%s`", missing, near)
+	}
+	return fallback
 }
 
 func containsName(names []string, name string) bool {
@@ -219,11 +227,11 @@ func (r *reader) name(v *Value, what string, form *regexp.Regexp) string {
 
 func (r *reader) checkName(p fault.Pos, text string, kind Kind, what string, form *regexp.Regexp) {
 	if kind != String || !form.MatchString(text) {
-		extra := "-"
+		allowed := "0-9 or -"
 		if form == channelName {
-			extra = "_ or -"
+			allowed = "0-9, _ or -"
 		}
-		r.bad(p, "E-NAME", "read", what, fmt.Sprintf("the name %q is not of the form a-z, then a-z, 0-9, %s, at most 40", text, extra), "choose such a name")
+		r.bad(p, "E-NAME", "read", what, fmt.Sprintf("the name %q is not of the form a-z, then a-z, %s, at most 40", text, allowed), "choose such a name")
 	}
 }
 

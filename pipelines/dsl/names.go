@@ -10,12 +10,13 @@ import (
 
 // connect gives a leaf its inputs and the windowing that the composites around it push to their roots.
 func (t *tree) connect(m *member) {
+	before := len(t.errs)
 	m.leaf.Inputs = t.inputsOf(m)
 	d, _ := transform.Lookup(m.leaf.Type) // open looked it up
 	switch n := len(m.leaf.Inputs); {
 	case d.Source() && n > 0:
 		t.bad(m.leaf.Inputs[0].Pos, "E-REF", "wire", m.describe(), "it is a source and takes no input", "remove its input, or make it the first of its chain")
-	case !d.Source() && n == 0:
+	case !d.Source() && n == 0 && len(t.errs) == before && !m.failed:
 		t.bad(m.pos, "E-REF", "wire", m.describe(), "it has no input", "add `input: NAME`, or put it into a chain after a source")
 	}
 	if m.leaf.Windowing == nil && m.leaf.Type != "WindowInto" {
@@ -43,6 +44,8 @@ func (t *tree) inputsOf(m *member) []Input {
 		return m.inputs
 	}
 	m.asked = true
+	before := len(t.errs)
+	defer func() { m.failed = len(t.errs) > before }()
 	e, explicit := m.value.Entry("input")
 	switch {
 	case explicit && !m.implied:
@@ -87,13 +90,13 @@ func (t *tree) explicit(m *member, v *Value) []Input {
 		}
 		return out
 	}
-	t.bad(v.Pos, "E-TYPE", "wire", m.describe(), fmt.Sprintf("input is a name, a list or a mapping, this is a %s", v.Kind), "write `input: NAME`")
+	t.bad(v.Pos, "E-TYPE", "wire", m.describe(), fmt.Sprintf("input is a name, a list or a mapping, this is %s", A(v.Kind)), "write `input: NAME`")
 	return nil
 }
 
 func (t *tree) referenceOf(m *member, v *Value) []Input {
 	if v.Kind != String {
-		t.bad(v.Pos, "E-TYPE", "wire", m.describe(), fmt.Sprintf("an input is a name, this is a %s", v.Kind), "write the name of a transform")
+		t.bad(v.Pos, "E-TYPE", "wire", m.describe(), fmt.Sprintf("an input is a name, this is %s", A(v.Kind)), "write the name of a transform")
 		return nil
 	}
 	return t.reference(m.in, v, m)
@@ -199,7 +202,7 @@ func (t *tree) declared(m *member, tag string, at fault.Pos) []Input {
 		if last := m.inner.last(); last != nil && tag == "" {
 			return atPlace(t.outputsOf(last, "", at), at)
 		}
-		t.bad(at, "E-REF", "wire", m.describe(), "it declares no output "+tag, "add `output: NAME` to it")
+		t.bad(at, "E-REF", "wire", m.describe(), strings.TrimSpace("it declares no output "+tag), "add `output: NAME` to it")
 		return nil
 	}
 	ref := out

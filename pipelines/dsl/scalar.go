@@ -19,7 +19,7 @@ var (
 		`[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$`)
 	yaml11Date = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}$`)
 	yaml11Time = regexp.MustCompile(`^([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})(?:[Tt]|[ \t]+)([0-9]{1,2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]*))?` +
-		`(?:[ \t]*(Z|([-+])([0-9]{1,2})(?::?([0-9]{2}))?))?$`)
+		`(?:[ \t]*(Z|([-+])([0-9]{1,2})(?::([0-9]{2}))?))?$`)
 )
 
 // resolve gives a plain scalar its type and value. The error is about a value of its type that cannot be held.
@@ -54,6 +54,8 @@ func resolve(v *Value) error {
 			return err
 		}
 		v.Kind, v.Time = Time, t
+	case s == "=":
+		return fmt.Errorf("a lone = is YAML 1.1's value type, which Beam refuses")
 	default:
 		v.Kind = String
 	}

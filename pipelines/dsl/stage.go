@@ -46,7 +46,7 @@ func (r *reader) stage(e Entry) *Stage {
 	})
 	body, ok := e.Value.Entry("pipeline")
 	if !ok {
-		if e.Value.Kind == Map {
+		if e.Value.Kind == Map && fault.Nearest("pipeline", e.Value.Keys()) == "" {
 			r.bad(e.Pos, "E-REQUIRED", "read", what, "it has no `pipeline:`", "add `pipeline: {type: chain, transforms: […]}`")
 		}
 		return s
@@ -114,7 +114,7 @@ func (r *reader) names(v *Value, what, field string) []Name {
 	var out []Name
 	for _, i := range items {
 		if i.Kind != String {
-			r.bad(i.Pos, "E-TYPE", "read", what, fmt.Sprintf("%s lists names, this is a %s", field, i.Kind), "write `"+field+": [name]`")
+			r.bad(i.Pos, "E-TYPE", "read", what, fmt.Sprintf("%s lists names, this is %s", field, A(i.Kind)), "write `"+field+": [name]`")
 			continue
 		}
 		out = append(out, Name{i.Text, i.Pos})

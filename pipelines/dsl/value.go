@@ -1,6 +1,7 @@
 package dsl
 
 import (
+	"fmt"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -27,6 +28,15 @@ const (
 var kindNames = [...]string{"null", "boolean", "integer", "number", "string", "date", "timestamp", "list", "mapping"}
 
 func (k Kind) String() string { return kindNames[k] }
+
+// A puts the article before a word: "an integer", "a string".
+func A(word fmt.Stringer) string {
+	s := word.String()
+	if s != "" && strings.IndexByte("aeiou", s[0]) >= 0 {
+		return "an " + s
+	}
+	return "a " + s
+}
 
 // Value is a YAML value with its place. Text is a scalar as it was written, without quotes.
 type Value struct {

@@ -71,27 +71,27 @@ func (r *reader) document(src []byte) (_ *yaml.Node, err error) {
 	dec := yaml.NewDecoder(bytes.NewReader(src))
 	var doc yaml.Node
 	if err := dec.Decode(&doc); err != nil {
-		return nil, r.syntax(err)
+		return nil, r.syntax(src, err)
 	}
 	if err := dec.Decode(new(yaml.Node)); err == nil {
 		return nil, r.text.Fault(fault.Pos{File: r.text.File, Line: 1, Col: 1}, "E-YAML", "read", "YAML", "the file holds more than one document", "keep one pipeline in a file")
 	} else if !errors.Is(err, io.EOF) {
-		return nil, r.syntax(err)
+		return nil, r.syntax(src, err)
 	}
 	if len(doc.Content) != 1 {
-		return nil, r.syntax(io.EOF)
+		return nil, r.syntax(src, io.EOF)
 	}
 	return doc.Content[0], nil
 }
 
-func (r *reader) syntax(err error) error {
+func (r *reader) syntax(src []byte, err error) error {
 	if errors.Is(err, io.EOF) {
 		return fault.Invalid("E-YAML", "read", "YAML", fault.At(r.text.File, 1, 1), fault.Causef("the file is empty"), fault.Hint("begin with `pipeline:`, or with `kind: Pipeline`"))
 	}
-	line := 1
+	line := r.lastGood(src) + 1
 	cause := strings.TrimPrefix(err.Error(), "yaml: ")
 	if m := yamlLine.FindStringSubmatch(cause); m != nil {
-		if n, aerr := strconv.Atoi(m[1]); aerr == nil && n > 0 {
+		if n, aerr := strconv.Atoi(m[1]); aerr == nil && n > 0 && line == 1 {
 			line = n
 		}
 		cause = strings.Replace(cause, m[0], "", 1)
@@ -99,6 +99,28 @@ func (r *reader) syntax(err error) error {
 	text := r.text.Line(line)
 	col := 1 + len(text) - len(strings.TrimLeft(text, " \t"))
 	return r.text.Fault(fault.Pos{File: r.text.File, Line: line, Col: col}, "E-YAML", "read", "YAML", cause, "look at the indentation and the quotes of this line and the one above")
+}
+
+// maxBisect bounds what lastGood parses again and again.
+const maxBisect = 16 << 10
+
+// lastGood counts the lines of the longest beginning that parses: the mistake is on the next one. The library names the line where
+// the block began, which may be far above. It is 0 where the file is large, since each beginning is parsed anew.
+func (r *reader) lastGood(src []byte) int {
+	if len(src) > maxBisect {
+		return 0
+	}
+	end := len(src)
+	for n := len(r.text.lines) - 1; n > 0; n-- {
+		end = bytes.LastIndexByte(src[:end], '\n')
+		if end < 0 {
+			return 0
+		}
+		if yaml.Unmarshal(src[:end], new(yaml.Node)) == nil {
+			return n
+		}
+	}
+	return 0
 }
 
 // jinja refuses templates: Beam's launcher renders every file, so one that is read without would mean something else.
@@ -255,7 +277,7 @@ func (r *reader) key(k *yaml.Node) (string, bool) {
 	v := &Value{Pos: r.pos(k)}
 	r.scalar(v, k)
 	if v.Kind != String {
-		r.bad(v.Pos, "E-TYPE", "read", fmt.Sprintf("key %q", k.Value), fmt.Sprintf("YAML 1.1 reads it as a %s", v.Kind), fmt.Sprintf("write %q in quotes", k.Value))
+		r.bad(v.Pos, "E-TYPE", "read", fmt.Sprintf("key %q", k.Value), fmt.Sprintf("YAML 1.1 reads it as %s", A(v.Kind)), fmt.Sprintf("write %q in quotes", k.Value))
 		return "", false
 	}
 	return v.Text, true
@@ -270,7 +292,7 @@ func (r *reader) merge(n *yaml.Node, depth int) []Entry {
 	var out []Entry
 	for _, s := range sources {
 		if s.Kind != Map {
-			r.bad(s.Pos, "E-TYPE", "read", "merge <<", fmt.Sprintf("a mapping is merged, this is a %s", s.Kind), "merge an anchor of a mapping: `<<: *name`")
+			r.bad(s.Pos, "E-TYPE", "read", "merge <<", fmt.Sprintf("a mapping is merged, this is %s", A(s.Kind)), "merge an anchor of a mapping: `<<: *name`")
 			continue
 		}
 		out = append(out, s.Entries...) // earlier ones win: unseen keeps the first

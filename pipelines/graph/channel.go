@@ -220,7 +220,7 @@ func (b *builder) publish(s *Stage) {
 		}
 		ch.Bounded = ch.Bounded && s.Bounded
 		if diff := difference(ch.Schema, in); diff != "" {
-			b.bad(n.Pos, "E-SCHEMA", "build", n.what(), fmt.Sprintf("channel %q is written with different schemas: %s", c.Channel, diff), "make the stages write the same fields, in the same order")
+			b.bad(n.Pos, "E-SCHEMA", "build", n.what(), fmt.Sprintf("channel %q is written with different schemas: %s", c.Channel, diff), "make the stages write the same fields")
 			continue
 		}
 		ch.Schema = eitherNull(ch.Schema, in)
@@ -270,7 +270,7 @@ func (b *builder) checkKeys(ch *Channel, n *Node) {
 			}
 			// Two numbers that are equal may be written in different ways, and would then be two keys.
 			if k := ch.Schema.Fields[i].Kind; k == column.Float64 || k == column.Bytes {
-				b.bad(at, "E-KEY", "build", what, fmt.Sprintf("%s names %q, which is a %s: a key is a string, an integer, a boolean or a timestamp", key, name, k), "key it by another field")
+				b.bad(at, "E-KEY", "build", what, fmt.Sprintf("%s names %q, which is %s: a key is a string, an integer, a boolean or a timestamp", key, name, dsl.A(k)), "key it by another field")
 			}
 		}
 	}

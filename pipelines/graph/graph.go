@@ -2,6 +2,7 @@ package graph
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/weir-project/weir/internal/fault"
 	"github.com/weir-project/weir/pipelines/column"
@@ -122,6 +123,7 @@ func (b *builder) stage(d *dsl.Stage) *Stage {
 	b.boundedness(s)
 	b.sinks(s)
 	b.modeOf(s)
+	b.afterEnds(s)
 	b.ending(s)
 	if b.ends == nil {
 		b.ends = map[string]bool{}
@@ -190,9 +192,8 @@ func (b *builder) modeOf(s *Stage) {
 	default:
 		s.Mode = physical.Batch
 	}
-	if table != nil && len(s.After) == 0 {
-		ch := b.channels[table.Config.(physical.ReadConfig).Channel]
-		b.bad(table.Pos, "E-BOUNDED", "build", what, fmt.Sprintf("it reads the table of channel %q, which has no end of its own", ch.Name), fmt.Sprintf("add `after: [%s]` to the stage", writer(ch)))
+	if table != nil {
+		b.afterWriters(s, table)
 	}
 	if table != nil && s.Mode == physical.Streaming {
 		b.bad(or(s.ModePos, table.Pos), "E-MODE", "build", what, "a stage that reads a table is a batch: rows that change later would be missed", "write `mode: batch`, or put the reading into a stage of its own")
@@ -205,16 +206,34 @@ func (b *builder) modeOf(s *Stage) {
 		if c.Bounded {
 			continue
 		}
-		ch := b.channels[c.Channel]
-		b.bad(or(s.ModePos, n.Pos), "E-BOUNDED", "build", what, fmt.Sprintf("mode is batch, but channel %q has no end", c.Channel), fmt.Sprintf("write `mode: streaming`; `after: [%s]` does not help as that stage has no end either", writer(ch)))
+		hint := "write `options: {streaming: true}`"
+		if !b.doc.Plain {
+			hint = "write `mode: streaming`"
+		}
+		if ch := b.channels[c.Channel]; ch != nil && len(ch.Writers) > 0 {
+			hint += fmt.Sprintf("; `after: [%s]` does not help, as that stage has no end either", ch.Writers[0])
+		}
+		b.bad(or(s.ModePos, n.Pos), "E-BOUNDED", "build", what, fmt.Sprintf("mode is batch, but channel %q has no end", c.Channel), hint)
 	}
 }
 
-func writer(ch *Channel) string {
-	if ch == nil || len(ch.Writers) == 0 {
-		return "STAGE"
+// afterWriters: a table has no end of its own, so it is read when those who write it have ended.
+func (b *builder) afterWriters(s *Stage, table *Node) {
+	ch := b.channels[table.Config.(physical.ReadConfig).Channel]
+	for _, w := range ch.Writers {
+		if !slices.ContainsFunc(s.After, func(n dsl.Name) bool { return n.Name == w }) {
+			b.bad(table.Pos, "E-BOUNDED", "build", fmt.Sprintf("stage %q", s.Name), fmt.Sprintf("it reads the table of channel %q, which has no end of its own, while stage %q writes it", ch.Name, w), fmt.Sprintf("add `after: [%s]` to the stage", w))
+		}
 	}
-	return ch.Writers[0]
+}
+
+// afterEnds refuses to wait for a stage that never ends.
+func (b *builder) afterEnds(s *Stage) {
+	for _, a := range s.After {
+		if ended, known := b.ends[a.Name]; known && !ended {
+			b.bad(a.Pos, "E-BOUNDED", "build", fmt.Sprintf("stage %q", s.Name), fmt.Sprintf("it starts after stage %q, which has no end: one of its sources has none", a.Name), "read its channel as a stream, without `after`")
+		}
+	}
 }
 
 func or(p, q fault.Pos) fault.Pos {

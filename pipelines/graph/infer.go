@@ -108,8 +108,21 @@ func (i *infer) compile(v *dsl.Value, src, language string) *expr.Program {
 	if hint == "" {
 		hint = "the fields are " + strings.Join(i.input().Names(), ", ")
 	}
-	i.fail(i.text.At(v, e.Offset), "E-EXPR", e.Msg, hint)
+	code, cause := "E-EXPR", e.Msg
+	if strings.HasPrefix(e.Msg, "unknown field") {
+		code, cause = "E-COLUMN", fmt.Sprintf("%s (fields: %s)", e.Msg, strings.Join(i.input().Names(), ", "))
+		hint = fault.DidYouMean(unknownName(e.Msg), i.input().Names(), "name a field of its input")
+	}
+	i.fail(i.text.At(v, e.Offset), code, cause, hint)
 	return nil
+}
+
+// unknownName is the quoted word of a message.
+func unknownName(msg string) string {
+	if parts := strings.Split(msg, `"`); len(parts) > 2 {
+		return parts[1]
+	}
+	return ""
 }
 
 // expression reads a scalar or {expression: …} as text. Beam turns a YAML number or boolean into Python's text of it.
@@ -142,7 +155,7 @@ func (i *infer) expression(v *dsl.Value) (at *dsl.Value, src string, ok bool) {
 	case dsl.String, dsl.Float:
 		return at, at.Text, true
 	}
-	i.fail(at.Pos, "E-TYPE", fmt.Sprintf("an expression is expected, this is a %s", at.Kind), "put it in quotes")
+	i.fail(at.Pos, "E-TYPE", fmt.Sprintf("an expression is expected, this is %s", dsl.A(at.Kind)), "put it in quotes")
 	return nil, "", false
 }
 
@@ -157,7 +170,7 @@ func (i *infer) outputType(v *dsl.Value, name string, kind column.Kind) bool {
 		typ = declared.Get("type")
 	}
 	if typ == nil || typ.Text != kind.String() {
-		i.fail(declared.Pos, "E-TYPE", fmt.Sprintf("output_type of %q says otherwise, but the expression is a %s", name, kind), "write `output_type: "+kind.String()+"`, or convert in the expression")
+		i.fail(declared.Pos, "E-TYPE", fmt.Sprintf("output_type of %q says otherwise, but the expression is %s", name, dsl.A(kind)), "write `output_type: "+kind.String()+"`, or convert in the expression")
 		return false
 	}
 	return true
@@ -255,7 +268,7 @@ func (i *infer) filter() *Node {
 		return nil
 	}
 	if p.Kind() != column.Bool {
-		return i.fail(at.Pos, "E-TYPE", fmt.Sprintf("keep is a condition, this expression is a %s", p.Kind()), "compare it, such as `"+src+" != 0` (language: python)")
+		return i.fail(at.Pos, "E-TYPE", fmt.Sprintf("keep is a condition, this expression is %s", dsl.A(p.Kind())), "compare it, such as `"+src+" != 0` (language: python)")
 	}
 	return &Node{Op: physical.OpFilter, Config: physical.FilterConfig{Keep: src, Language: i.t.Language}, Out: i.input()}
 }
@@ -270,7 +283,7 @@ func (i *infer) timestamps() *Node {
 		return nil
 	}
 	if k := p.Kind(); k != column.Int64 && k != column.Float64 && k != column.Timestamp {
-		return i.fail(at.Pos, "E-TYPE", fmt.Sprintf("an event time is seconds since 1970 or a timestamp, this expression is a %s", k), "name a field of seconds, or convert it in the expression")
+		return i.fail(at.Pos, "E-TYPE", fmt.Sprintf("an event time is seconds since 1970 or a timestamp, this expression is %s", dsl.A(k)), "name a field of seconds, or convert it in the expression")
 	}
 	return &Node{Op: physical.OpTime, Config: physical.TimeConfig{Timestamp: src, Language: i.t.Language}, Out: i.input()}
 }

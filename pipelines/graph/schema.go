@@ -102,7 +102,7 @@ func (i *infer) create() *Node {
 				return nil
 			}
 			if d.Kind != f.Kind && !(d.Kind == column.Float64 && f.Kind == column.Int64) {
-				return i.fail(v.Pos, "E-TYPE", fmt.Sprintf("the elements have %s as a %s, output_schema says %s", f.Name, f.Kind, d.Kind), "change one of them")
+				return i.fail(v.Pos, "E-TYPE", fmt.Sprintf("the elements have %s as %s, output_schema says %s", f.Name, dsl.A(f.Kind), d.Kind), "change one of them")
 			}
 		}
 		schema = declared
@@ -178,7 +178,7 @@ func (i *infer) unify(s *column.Schema, e dsl.Entry, k column.Kind) bool {
 	case numbers:
 		f.Kind = column.Float64
 	default:
-		i.fail(e.Value.Pos, "E-TYPE", fmt.Sprintf("%s is a %s here and a %s in an earlier element", e.Key, k, f.Kind), "give a field one type in all elements")
+		i.fail(e.Value.Pos, "E-TYPE", fmt.Sprintf("%s is %s here and %s in an earlier element", e.Key, dsl.A(k), dsl.A(f.Kind)), "give a field one type in all elements")
 		return false
 	}
 	return true
@@ -204,6 +204,6 @@ func (i *infer) element(e dsl.Entry) (any, column.Kind, bool) {
 	if v.Kind == dsl.Date {
 		hint = "write a timestamp such as 2001-01-01T00:00:00Z, or put the date in quotes"
 	}
-	i.fail(v.Pos, "E-NOTYET", fmt.Sprintf("%s is a %s, which a column cannot hold yet", e.Key, v.Kind), hint)
+	i.fail(v.Pos, "E-NOTYET", fmt.Sprintf("%s is %s, which a column cannot hold yet", e.Key, dsl.A(v.Kind)), hint)
 	return nil, column.Invalid, false
 }
