@@ -81,12 +81,17 @@ func (c Cassandra) CreateRole(ctx context.Context) error {
 		return first.failed("create role "+c.User, err)
 	}
 	defer s.Close()
-	with := " WITH PASSWORD = " + literal(c.Password) + " AND LOGIN = true AND SUPERUSER = true"
-	// An attempt that died in between, or a password that was drawn anew, finds the role there.
-	for _, statement := range []string{"CREATE ROLE IF NOT EXISTS ", "ALTER ROLE "} {
-		if err := s.Query(statement + operators.Quote(c.User) + with).WithContext(ctx).Exec(); err != nil {
-			return first.failed("create role "+c.User, err)
-		}
+	// An attempt that died in between, or a password that was drawn anew, finds the role there. It is altered only then: a password can be
+	// changed once in 5 s.
+	verb := "CREATE ROLE "
+	if _, found, err := readRole(ctx, s, c.User); err != nil {
+		return first.failed("read role "+c.User, err)
+	} else if found {
+		verb = "ALTER ROLE "
+	}
+	statement := verb + operators.Quote(c.User) + " WITH PASSWORD = " + literal(c.Password) + " AND LOGIN = true AND SUPERUSER = true"
+	if err := s.Query(statement).WithContext(ctx).Exec(); err != nil {
+		return first.failed("create role "+c.User, err)
 	}
 	if err := login(ctx, c.Address, c.TLS, c.User, c.Password); err != nil {
 		return c.failed("log in as the role that was just created", err)
@@ -101,10 +106,32 @@ func (c Cassandra) DisableDefault(ctx context.Context, random string) error {
 		return c.failed("disable the default account", err)
 	}
 	defer s.Close()
+	off, found, err := readRole(ctx, s, defaultRole)
+	if err != nil {
+		return c.failed("read the default account", err)
+	}
+	if found && off {
+		return c.proveOff(ctx)
+	}
 	statement := "ALTER ROLE " + operators.Quote(defaultRole) + " WITH PASSWORD = " + literal(random) + " AND LOGIN = false AND SUPERUSER = false"
 	if err := s.Query(statement).WithContext(ctx).Exec(); err != nil {
 		return c.failed("disable the default account", err)
 	}
+	return c.proveOff(ctx)
+}
+
+// readRole reports whether a role exists and, if so, whether it can neither log in nor do what a superuser can.
+func readRole(ctx context.Context, s *gocql.Session, role string) (off, found bool, err error) {
+	var canLogin, superuser bool
+	err = s.Query("SELECT can_login, is_superuser FROM system_auth.roles WHERE role = ?", role).WithContext(ctx).Scan(&canLogin, &superuser)
+	if errors.Is(err, gocql.ErrNotFound) {
+		return false, false, nil
+	}
+	return !canLogin && !superuser, true, err
+}
+
+// proveOff tries the default account, and is content with nothing but a refusal.
+func (c Cassandra) proveOff(ctx context.Context) error {
 	switch err := login(ctx, c.Address, c.TLS, defaultRole, defaultRole); {
 	case errors.Is(err, errRefused):
 		return nil

@@ -19,14 +19,14 @@ type Kafka struct {
 	Password string
 }
 
-// probe is the name of a topic that is never made: asking whether it could be is how a broker is asked whether its controller works.
-const probe = "_weir.probe"
-
 // settle is the pause between two looks at something that the cluster is about to know.
 const settle = 50 * time.Millisecond
 
 // Observe reads what Decide wants to know, at a time that the caller took before. What fails leaves its fact unknown, with the cause.
 func (k Kafka) Observe(ctx context.Context, now time.Time) operators.KafkaFacts {
+	if err := k.Login(ctx); err != nil {
+		return unknownKafka(err)
+	}
 	c, done := k.client()
 	defer done()
 	f, topics, err := k.look(ctx, c, now)
@@ -42,6 +42,19 @@ func (k Kafka) Observe(ctx context.Context, now time.Time) operators.KafkaFacts 
 	return f
 }
 
+// Login connects, asks for the broker's versions and logs in, and ends at the first refusal: the Transport would go on trying.
+func (k Kafka) Login(ctx context.Context) error {
+	d := kafka.Dialer{Timeout: 2 * time.Second, ClientID: "weir-admin", SASLMechanism: scramSHA512{k.User, k.Password}}
+	conn, err := d.DialContext(ctx, "tcp", k.Address)
+	if err != nil {
+		return k.failed("log in", err)
+	}
+	if err := conn.Close(); err != nil {
+		return k.failed("log in", err)
+	}
+	return nil
+}
+
 func unknownKafka(err error) operators.KafkaFacts {
 	why := err.Error()
 	return operators.KafkaFacts{
@@ -49,21 +62,17 @@ func unknownKafka(err error) operators.KafkaFacts {
 	}
 }
 
-// look: a login, the brokers, and whether a topic could be made.
+// look: the brokers that are let in, after a login.
 func (k Kafka) look(ctx context.Context, c *kafka.Client, now time.Time) (operators.KafkaFacts, []kafka.Topic, error) {
 	var f operators.KafkaFacts
 	meta, err := c.Metadata(ctx, &kafka.MetadataRequest{})
 	if err != nil {
 		return f, nil, err
 	}
-	made, err := c.CreateTopics(ctx, &kafka.CreateTopicsRequest{
-		ValidateOnly: true, Topics: []kafka.TopicConfig{{Topic: probe, NumPartitions: 1, ReplicationFactor: 1}},
-	})
-	if err != nil {
-		return f, nil, err
-	}
-	if err := made.Errors[probe]; err != nil && !errors.Is(err, kafka.TopicAlreadyExists) {
-		return f, nil, fmt.Errorf("topics cannot be made yet: %w", err)
+	// Metadata lists a broker from when the controller has let it in; from then on topics can be made. (A CreateTopics that only validates would
+	// tell the same, but the Transport then waits for the topic to appear.)
+	if len(meta.Brokers) == 0 {
+		return f, nil, errors.New("no broker is registered yet")
 	}
 	var ids []int
 	for _, b := range meta.Brokers {
@@ -97,6 +106,9 @@ func (k Kafka) EnsureTopics(ctx context.Context, want []operators.Topic) error {
 
 // Topics lists the topics that are not Kafka's own, with all their settings.
 func (k Kafka) Topics(ctx context.Context) (map[string]operators.Topic, error) {
+	if err := k.Login(ctx); err != nil {
+		return nil, err
+	}
 	c, done := k.client()
 	defer done()
 	meta, err := c.Metadata(ctx, &kafka.MetadataRequest{})
@@ -197,7 +209,7 @@ func (k Kafka) describe(ctx context.Context, c *kafka.Client, topics []kafka.Top
 
 // client logs in on first use. The Transport's pool keeps its answers for MetadataTTL, so that each call has one of its own.
 func (k Kafka) client() (*kafka.Client, func()) {
-	t := &kafka.Transport{SASL: scramSHA512{k.User, k.Password}, DialTimeout: 2 * time.Second, ClientID: "weir-admin"}
+	t := &kafka.Transport{SASL: scramSHA512{k.User, k.Password}, DialTimeout: 2 * time.Second, MetadataTTL: 100 * time.Millisecond, ClientID: "weir-admin"}
 	return &kafka.Client{Addr: kafka.TCP(k.Address), Transport: t, Timeout: 10 * time.Second}, t.CloseIdleConnections
 }
 
