@@ -1,0 +1,154 @@
+package resourcetest
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/weir-project/weir/resources"
+)
+
+// Rig is an agent under test that is registered with a master of its own.
+type Rig interface {
+	Subscribe(ctx context.Context, info resources.FrameworkInfo) (<-chan resources.Event, error)
+	Call(ctx context.Context, c resources.Call) error
+	// RestartAgent ends the agent as a crash would, and starts it again on the same folder.
+	RestartAgent(t *testing.T)
+	// RestartMaster does so with the master, which forgets everything; the new one has a higher term.
+	RestartMaster(t *testing.T)
+	// KillSupervisor kills what supervises a task, and nothing else, with SIGKILL.
+	KillSupervisor(t *testing.T, id resources.TaskID)
+	// File reads a file of a task's sandbox, with its permissions.
+	File(t *testing.T, id resources.TaskID, name string) (content string, mode uint32)
+	// Alive reports whether a process of this host runs (and is no zombie).
+	Alive(pid int) bool
+}
+
+// patience bounds every wait; nothing takes that long unless it fails.
+const patience = 20 * time.Second
+
+// Framework is a subscriber that acknowledges all that it hears.
+type Framework struct {
+	t      *testing.T
+	rig    Rig
+	ID     resources.FrameworkID
+	Role   string
+	events <-chan resources.Event
+	offers []resources.Offer
+	last   map[resources.TaskID]resources.TaskStatus
+	seen   map[resources.TaskID][]resources.TaskState
+}
+
+// NewFramework subscribes under an id.
+func NewFramework(t *testing.T, rig Rig, id string) *Framework {
+	t.Helper()
+	f := &Framework{t: t, rig: rig, ID: resources.FrameworkID(id), Role: id, last: map[resources.TaskID]resources.TaskStatus{}, seen: map[resources.TaskID][]resources.TaskState{}}
+	f.Subscribe()
+	return f
+}
+
+// Subscribe subscribes again, as after a restart of the master.
+func (f *Framework) Subscribe() {
+	f.t.Helper()
+	events, err := f.rig.Subscribe(f.t.Context(), resources.FrameworkInfo{ID: f.ID, Name: string(f.ID), Role: f.Role})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.events, f.offers = events, nil
+}
+
+// Call makes a call that must be accepted.
+func (f *Framework) Call(c resources.Call) {
+	f.t.Helper()
+	if err := f.Try(c); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// Try makes a call.
+func (f *Framework) Try(c resources.Call) error {
+	c.Framework = f.ID
+	return f.rig.Call(f.t.Context(), c)
+}
+
+// until takes events until done says so.
+func (f *Framework) until(what string, done func() bool) {
+	f.t.Helper()
+	timeout := time.NewTimer(patience)
+	defer timer(timeout)
+	for !done() {
+		select {
+		case e, ok := <-f.events:
+			if !ok {
+				f.t.Fatalf("the stream ended while waiting for %s", what)
+			}
+			f.take(e)
+		case <-timeout.C:
+			f.t.Fatalf("no %s within %s; last statuses: %s", what, patience, f.describe())
+		}
+	}
+}
+
+func timer(t *time.Timer) { t.Stop() }
+
+func (f *Framework) describe() string { return fmt.Sprintf("%+v", f.last) }
+
+func (f *Framework) take(e resources.Event) {
+	f.t.Helper()
+	switch e.Type {
+	case resources.EventOffers:
+		f.offers = append(f.offers, e.Offers...)
+	case resources.EventRescind:
+		for i, o := range f.offers {
+			if o.ID == e.Offer {
+				f.offers = append(f.offers[:i], f.offers[i+1:]...)
+				break
+			}
+		}
+	case resources.EventUpdate:
+		s := *e.Status
+		f.last[s.Task] = s
+		f.seen[s.Task] = append(f.seen[s.Task], s.State)
+		if s.UUID != "" {
+			f.Call(resources.Call{Type: resources.CallAcknowledge, Task: s.Task, UUID: s.UUID})
+		}
+	}
+}
+
+// Offer waits for the next offer.
+func (f *Framework) Offer() resources.Offer {
+	f.t.Helper()
+	f.until("offer", func() bool { return len(f.offers) > 0 })
+	o := f.offers[0]
+	f.offers = f.offers[1:]
+	return o
+}
+
+// Accept accepts an offer.
+func (f *Framework) Accept(o resources.Offer, operations ...resources.Operation) {
+	f.t.Helper()
+	f.Call(resources.Call{Type: resources.CallAccept, Offers: []resources.OfferID{o.ID}, Operations: operations})
+}
+
+// Launch accepts the next offer for tasks.
+func (f *Framework) Launch(tasks ...resources.TaskInfo) {
+	f.t.Helper()
+	f.Accept(f.Offer(), resources.Operation{Type: resources.Launch, Tasks: tasks})
+}
+
+// Wait waits for a task to be in a state.
+func (f *Framework) Wait(id resources.TaskID, state resources.TaskState) resources.TaskStatus {
+	f.t.Helper()
+	f.until(fmt.Sprintf("%s of task %s", state, id), func() bool { return f.last[id].State == state })
+	return f.last[id]
+}
+
+// Shell is a small task that runs a shell script.
+func Shell(id, script string) resources.TaskInfo {
+	return resources.TaskInfo{
+		ID: resources.TaskID(id), Name: "task",
+		Resources: resources.Resources{resources.Scalar(resources.CPUs, 10), resources.Scalar(resources.Mem, resources.Whole(64))},
+		Command:   resources.Command{Argv: []string{"/bin/sh", "-c", script}},
+	}
+}
