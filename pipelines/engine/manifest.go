@@ -1,0 +1,170 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/weir-project/weir/pipelines/checkpoint"
+)
+
+// manifestVersion is that of docs/formats/local-manifest.md.
+const manifestVersion = 1
+
+// manifest is what a local run's slot committed: the whole of it in one file.
+type manifest struct {
+	Version     int                      `json:"version"`
+	Fingerprint string                   `json:"fingerprint"`
+	Term        uint64                   `json:"term"`
+	Progress    *checkpoint.Progress     `json:"progress,omitempty"`
+	State       []checkpoint.KV          `json:"state,omitempty"` // sorted by key
+	Outbox      []checkpoint.OutboxEntry `json:"outbox,omitempty"`
+	Next        int64                    `json:"next"` // offset of the next outbox entry
+}
+
+// manifestLog is the log of a local run (D8, without Kafka): one manifest a slot, replaced at each commit by writing a new file, syncing it, renaming it
+// over the old one and syncing the directory. So a power cut leaves the old commit or the new one. It has no topics: Outputs are refused.
+type manifestLog struct {
+	path string
+	m    manifest
+}
+
+// openManifest reads the manifest at path, or begins an empty one. A manifest of another fingerprint (the fragment was changed) keeps only what it has
+// promised to apply.
+func openManifest(path, fingerprint string) (*manifestLog, error) {
+	l := &manifestLog{path: path}
+	data, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, fmt.Errorf("read manifest: %w", err)
+	default:
+		if err := json.Unmarshal(data, &l.m); err != nil {
+			return nil, fmt.Errorf("read manifest %s: %w; delete it to begin anew", path, err)
+		}
+		if l.m.Version != manifestVersion {
+			return nil, fmt.Errorf("read manifest %s: its version is %d and not %d; delete it to begin anew", path, l.m.Version, manifestVersion)
+		}
+	}
+	if l.m.Fingerprint != fingerprint && l.m.Progress != nil {
+		l.m.Progress.Ended = true // its run is over
+	}
+	l.m.Version, l.m.Fingerprint = manifestVersion, fingerprint
+	return l, nil
+}
+
+// run is the run to go on with: that of the manifest, or the next if that ended.
+func (l *manifestLog) run() uint64 {
+	switch p := l.m.Progress; {
+	case p == nil:
+		return 1
+	case p.Ended:
+		return p.Run + 1
+	default:
+		return p.Run
+	}
+}
+
+// Recover implements checkpoint.Log.
+func (l *manifestLog) Recover(_ context.Context, _, term uint64) (*checkpoint.Recovered, error) {
+	if term < l.m.Term {
+		return nil, checkpoint.ErrFenced
+	}
+	l.m.Term = term
+	r := &checkpoint.Recovered{Outbox: l.m.Outbox}
+	if l.m.Progress != nil {
+		p := *l.m.Progress
+		r.Progress = &p
+	}
+	r.State = l.m.State
+	return r, nil
+}
+
+// Commit implements checkpoint.Log.
+func (l *manifestLog) Commit(_ context.Context, c *checkpoint.Commit) (*checkpoint.Committed, error) {
+	if len(c.Outputs) > 0 {
+		return nil, errors.New("a local run cannot write a Kafka channel exactly once; apply the pipeline to a stack with a Kafka")
+	}
+	next := l.m
+	p := c.Progress
+	next.Progress = &p
+	next.State = merged(l.m.State, c.State)
+	next.Outbox = nil
+	for _, e := range l.m.Outbox {
+		if e.Offset >= p.OutboxApplied {
+			next.Outbox = append(next.Outbox, e)
+		}
+	}
+	done := &checkpoint.Committed{}
+	for _, e := range c.Outbox {
+		next.Outbox = append(next.Outbox, checkpoint.OutboxEntry{Offset: next.Next, Value: e})
+		done.Offsets = append(done.Offsets, next.Next)
+		next.Next++
+	}
+	if err := l.write(&next); err != nil {
+		return nil, fmt.Errorf("write manifest: %w", err)
+	}
+	l.m = next
+	return done, nil
+}
+
+// merged is the state after changes.
+func merged(state, changes []checkpoint.KV) []checkpoint.KV {
+	if len(changes) == 0 {
+		return state
+	}
+	values := make(map[string][]byte, len(state)+len(changes))
+	for _, kv := range state {
+		values[string(kv.Key)] = kv.Value
+	}
+	for _, kv := range changes {
+		if kv.Value == nil {
+			delete(values, string(kv.Key))
+		} else {
+			values[string(kv.Key)] = bytes.Clone(kv.Value)
+		}
+	}
+	out := make([]checkpoint.KV, 0, len(values))
+	for _, k := range slices.Sorted(maps.Keys(values)) {
+		out = append(out, checkpoint.KV{Key: []byte(k), Value: values[k]})
+	}
+	return out
+}
+
+func (l *manifestLog) write(m *manifest) error {
+	data, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(l.path), filepath.Base(l.path)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), l.path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return syncDir(filepath.Dir(l.path))
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// Close implements checkpoint.Log.
+func (l *manifestLog) Close() error { return nil }
