@@ -1,0 +1,34 @@
+package stream
+
+import (
+	"fmt"
+
+	"github.com/weir-project/weir/operators"
+	"github.com/weir-project/weir/resources"
+)
+
+// Env is what a worker is started with.
+type Env struct {
+	Weir     string   // absolute path of the program
+	Server   string   // URL of the server
+	Task     string   // its task id, by which it registers
+	Args     []string // further arguments
+	Identity []byte   // PKCS#8 key, certificate and authority in one PEM
+}
+
+// Command is how a worker is started: its identity is a file (0600) of its sandbox.
+func Command(l operators.Launch, env Env) (operators.TaskSpec, error) {
+	if env.Weir == "" || env.Server == "" || env.Task == "" || len(env.Identity) == 0 {
+		return operators.TaskSpec{}, fmt.Errorf("build the command of %s: program %q, server %q, task %q and an identity of %d bytes; each is needed",
+			l.Pod.Name(), env.Weir, env.Server, env.Task, len(env.Identity))
+	}
+	argv := []string{env.Weir, "worker", "--server", env.Server, "--task", env.Task, "--identity", "{sandbox}/worker.pem"}
+	return operators.TaskSpec{
+		Command: resources.Command{
+			Argv: append(argv, env.Args...),
+			// The collector then keeps to the limit that the agent enforces, with a tenth for what it does not see.
+			Env: map[string]string{"GOMEMLIMIT": fmt.Sprintf("%dMiB", l.Pod.MemMiB*9/10)},
+		},
+		Files: []resources.File{{Path: "worker.pem", Mode: 0o600, Content: env.Identity}},
+	}, nil
+}

@@ -1,0 +1,181 @@
+package stream
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/weir-project/weir/operators"
+	"github.com/weir-project/weir/operators/plan"
+	"github.com/weir-project/weir/pipelines/physical"
+)
+
+const (
+	defaultMem  = 512 // MiB of a worker
+	defaultCPUs = 100 // 0.1: shares, not a quota (C4)
+	grace       = 10 * time.Second
+)
+
+// Input is what a plan of a stream service is decided on.
+type Input struct {
+	Observed operators.Observed
+	Graphs   []physical.Graph
+	Services map[string]operators.ServiceSpec // all of the stack's, by name
+}
+
+// Pod is what one worker wants. It has no state of its own: its slots' state is in Kafka.
+func Pod(spec operators.ServiceSpec, index int) operators.PodSpec {
+	pod := operators.PodSpec{
+		Stack: spec.Stack, Service: spec.Name, Type: "worker", Index: index, Task: "worker", Revision: spec.PodRevision(),
+		CPUs: defaultCPUs, MemMiB: defaultMem, Grace: grace,
+	}
+	if spec.CPUs != 0 {
+		pod.CPUs = spec.CPUs
+	}
+	if spec.MemoryMiB != 0 {
+		pod.MemMiB = spec.MemoryMiB
+	}
+	return pod
+}
+
+// Decide is the plan of a stream service. Phase workers brings up side by side what does not run; phase update replaces one worker after the
+// other; phase scale-in ends the highest index first, once its slots have moved.
+func Decide(spec operators.ServiceSpec, in Input) plan.Plan {
+	workers := plan.Phase{Name: "workers", Strategy: plan.Parallel}
+	update := plan.Phase{Name: "update", Strategy: plan.Serial}
+	for i := range spec.Size {
+		steps := plan.Pod(spec, i, in.Observed, Pod)
+		ready, why := registered(in.Observed, spec.PodName(i))
+		steps = append(steps, plan.Ready(spec.PodName(i), steps[len(steps)-1].Done, ready, "the worker to register", why))
+		if steps[0].ID == plan.StopID(spec.PodName(i)) {
+			update.Steps = append(update.Steps, steps...)
+		} else {
+			workers.Steps = append(workers.Steps, steps...)
+		}
+	}
+	p := plan.Plan{Service: spec.Name, Name: "deploy", Revision: spec.Revision(), Phases: []plan.Phase{channels(in), workers, update, scaleIn(spec, in.Observed)}}
+	p.Phases = slices.DeleteFunc(p.Phases, func(ph plan.Phase) bool { return len(ph.Steps) == 0 })
+	return p
+}
+
+func registered(o operators.Observed, pod string) (bool, string) {
+	w := o.Stream.Workers
+	if !w.Known {
+		return false, "the workers' streams are unknown: " + w.Reason()
+	}
+	if got := w.Value[pod]; !got.Registered || got.Task != string(o.Tasks[pod].ID) {
+		return false, "its task runs and has not registered"
+	}
+	return true, ""
+}
+
+// channels: the steps of different services go on side by side.
+func channels(in Input) plan.Phase {
+	ph := plan.Phase{Name: "channels", Strategy: plan.Parallel}
+	all := Channels(in.Graphs, in.Services)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		f, r := in.Observed.Stream.Services[name], all[name]
+		blocked := ""
+		switch {
+		case !f.Ready.Known:
+			blocked = fmt.Sprintf("service %s is not ready: %s", name, f.Ready.Reason())
+		case !f.Ready.Value:
+			blocked = fmt.Sprintf("service %s is not ready", name)
+		}
+		if len(r.Topics) > 0 {
+			missing := topicsMissing(r.Topics, f.Topics)
+			ph.Steps = append(ph.Steps, plan.Admin("topics:"+name, operators.Admin{Kind: operators.EnsureTopics, Service: name, Topics: r.Topics}, missing == "", blocked, missing, in.Observed))
+		}
+		if len(r.Tables) > 0 {
+			missing := tablesMissing(r.Keyspaces, r.Tables, f)
+			ph.Steps = append(ph.Steps, plan.Admin("tables:"+name, operators.Admin{Kind: operators.EnsureTables, Service: name, Keyspaces: r.Keyspaces, Tables: r.Tables}, missing == "", blocked, missing, in.Observed))
+		}
+	}
+	return ph
+}
+
+func topicsMissing(want []operators.Topic, f operators.Fact[map[string]operators.Topic]) string {
+	if !f.Known {
+		return "its topics are unknown: " + f.Reason()
+	}
+	var out []string
+	for _, t := range want {
+		if have, ok := f.Value[t.Name]; !ok {
+			out = append(out, t.Name+" is missing")
+		} else if d := t.Differs(have); d != "" {
+			out = append(out, t.Name+": "+d)
+		}
+	}
+	return few(out)
+}
+
+func tablesMissing(keyspaces []operators.Keyspace, tables []operators.Table, f operators.ServiceFacts) string {
+	if !f.Keyspaces.Known || !f.Tables.Known {
+		return "its tables are unknown: " + f.Tables.Reason()
+	}
+	var out []string
+	for _, k := range keyspaces {
+		if _, ok := f.Keyspaces.Value[k.Name]; !ok {
+			out = append(out, "keyspace "+k.Name+" is missing")
+		}
+	}
+	for _, t := range tables {
+		if have, ok := f.Tables.Value[t.ID()]; !ok {
+			out = append(out, t.ID()+" is missing")
+		} else if d := t.Differs(have); d != "" {
+			out = append(out, t.ID()+": "+d)
+		}
+	}
+	return few(out)
+}
+
+// few names at most three things, so that a line stays a line.
+func few(all []string) string {
+	if len(all) <= 3 {
+		return strings.Join(all, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(all[:3], ", "), len(all)-3)
+}
+
+// scaleIn ends the workers beyond the size, the highest index first. One that the assignment still gives slots, or that still holds some,
+// waits: its slots are given up after a commit, and moving them costs nothing twice.
+func scaleIn(spec operators.ServiceSpec, o operators.Observed) plan.Phase {
+	ph := plan.Phase{Name: "scale-in", Strategy: plan.Serial}
+	for _, i := range beyond(spec, o) {
+		pod := spec.PodName(i)
+		s := plan.Stop(pod, o.Tasks[pod], fmt.Sprintf("the size is %d", spec.Size), o)
+		w := o.Stream.Workers
+		switch {
+		case s.Status != plan.Pending:
+		case !w.Known:
+			s.Status, s.Reason = plan.Waiting, "whether it holds slots is unknown: "+w.Reason()
+		case w.Value[pod].Assigned+w.Value[pod].Holding > 0:
+			s.Status, s.Reason = plan.Waiting, fmt.Sprintf("%d slots are assigned to it and it holds %d; they move first", w.Value[pod].Assigned, w.Value[pod].Holding)
+		}
+		ph.Steps = append(ph.Steps, s)
+	}
+	return ph
+}
+
+// beyond are the indexes of live pods that the size has no place for, highest first.
+func beyond(spec operators.ServiceSpec, o operators.Observed) []int {
+	var out []int
+	for pod, t := range o.Tasks {
+		if i, ok := Index(spec.Name, pod); ok && i >= spec.Size && t.Live() {
+			out = append(out, i)
+		}
+	}
+	slices.Sort(out)
+	slices.Reverse(out)
+	return out
+}
+
+// Index is a pod's index in a service; false where it is none of the service's.
+func Index(service, pod string) (int, bool) {
+	rest, ok := strings.CutPrefix(pod, service+"-")
+	n, err := strconv.Atoi(rest)
+	return n, ok && err == nil && n >= 0
+}
