@@ -1,6 +1,8 @@
 package process
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -59,7 +61,7 @@ func (a *Agent) memoryGroup(id resources.TaskID, mem resources.Milli) (dir, proc
 	if err != nil {
 		return "", "", err
 	}
-	name := "weir-" + string(a.config.ID) + "-" + string(id)
+	name := a.groupName(id)
 	limit := []byte(strconv.FormatInt(mem.Ceil()*mib, 10))
 	var failures []error
 	for _, at := range []struct{ parent, file string }{{groups.v1memory, "memory.limit_in_bytes"}, {groups.v2, "memory.max"}} {
@@ -82,19 +84,32 @@ func (a *Agent) memoryGroup(id resources.TaskID, mem resources.Milli) (dir, proc
 	return "", "", fmt.Errorf("make memory cgroup: %w", errors.Join(failures...))
 }
 
-// leaveGroup removes a task's cgroup once it is empty.
+// groupName is unique on the host: agents of several folders may have tasks of one name.
+func (a *Agent) groupName(id resources.TaskID) string {
+	sum := sha256.Sum256([]byte(a.config.Dir))
+	return "weir-" + hex.EncodeToString(sum[:6]) + "-" + string(id)
+}
+
+// leaveGroup removes a task's cgroup, which is empty now.
 func (a *Agent) leaveGroup(id resources.TaskID) {
 	groups, err := ownCgroups()
 	if err != nil {
 		return // there is none to leave
 	}
-	name := "weir-" + string(a.config.ID) + "-" + string(id)
 	for _, parent := range []string{groups.v1memory, groups.v2} {
 		if parent == "" {
 			continue
 		}
-		if err := os.Remove(filepath.Join(parent, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := removeGroup(filepath.Join(parent, a.groupName(id))); err != nil {
 			a.log.Warn("memory cgroup of an ended task stays behind", "task", id, "err", err)
 		}
 	}
+}
+
+// removeGroup removes a cgroup that may be gone already.
+func removeGroup(dir string) error {
+	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strconv"
@@ -14,8 +15,8 @@ import (
 	"github.com/weir-project/weir/resources/shim"
 )
 
-// maxRecord bounds what is read of a shim's files, in bytes.
-const maxRecord = 64 << 10
+// maxRecord bounds what is read of a shim's files, in bytes; an intent is the largest of them.
+const maxRecord = 1 << 20
 
 func bootID() (string, error) {
 	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
@@ -100,12 +101,11 @@ func readRecord(root *os.Root, name string, into any) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	data := make([]byte, maxRecord)
-	n, err := f.Read(data)
+	data, err := io.ReadAll(io.LimitReader(f, maxRecord))
 	if err = errors.Join(err, f.Close()); err != nil {
 		return false, fmt.Errorf("read %s: %w", name, err)
 	}
-	if err := json.Unmarshal(data[:n], into); err != nil {
+	if err := json.Unmarshal(data, into); err != nil {
 		return false, fmt.Errorf("read %s: %w", name, err)
 	}
 	return true, nil

@@ -67,7 +67,7 @@ type living struct {
 	root      *os.Root
 	boot      string
 	shim, pid shim.Identity
-	grace     time.Duration
+	intent    shim.Intent
 }
 
 // openTask is nil for a task that has ended.
@@ -80,16 +80,13 @@ func openTask(root *os.Root, name, boot string) (*living, error) {
 		return nil, err
 	}
 	l := &living{root: folder, boot: boot}
-	var in shim.Intent
 	_, err1 := readRecord(folder, shim.ShimFile, &l.shim)
 	_, err2 := readRecord(folder, shim.PIDFile, &l.pid)
-	if _, err := readRecord(folder, shim.IntentFile, &in); err == nil {
-		l.grace = in.KillGrace // an intent that cannot be read runs nothing, and a task needs only its grace from it
+	_, err3 := readRecord(folder, shim.IntentFile, &l.intent)
+	if l.intent.KillGrace <= 0 {
+		l.intent.KillGrace = shim.DefaultGrace
 	}
-	if l.grace <= 0 {
-		l.grace = shim.DefaultGrace
-	}
-	if err := errors.Join(err1, err2); err != nil {
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return nil, errors.Join(err, folder.Close())
 	}
 	if !alive(l.shim, boot) && !alive(l.pid, boot) {
@@ -103,10 +100,10 @@ func (l *living) stop(ctx context.Context) (err error) {
 	if err := stopTask(l.root, l.shim, l.boot, false); err != nil {
 		return err
 	}
-	graceful, cancel := context.WithTimeout(ctx, l.grace+time.Second)
+	graceful, cancel := context.WithTimeout(ctx, l.intent.KillGrace+time.Second)
 	defer cancel()
 	if l.ended(graceful) {
-		return nil
+		return l.leaveGroups()
 	}
 	if err := stopTask(l.root, l.shim, l.boot, true); err != nil {
 		return err
@@ -116,7 +113,14 @@ func (l *living) stop(ctx context.Context) (err error) {
 	if !l.ended(last) {
 		return fmt.Errorf("process %d (shim %d) survives SIGKILL", l.pid.PID, l.shim.PID)
 	}
-	return nil
+	return l.leaveGroups()
+}
+
+func (l *living) leaveGroups() (err error) {
+	for _, procs := range l.intent.Cgroups {
+		err = errors.Join(err, removeGroup(filepath.Dir(procs)))
+	}
+	return err
 }
 
 // ended waits for the task's process and for its shim.
