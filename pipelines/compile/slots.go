@@ -115,7 +115,15 @@ func gathers(n *graph.Node) string {
 // part is how the rows of a node are spread: rows of equal keys are in one of count partitions. No keys: nothing is known.
 type part struct {
 	keys  []string
-	count int // of a topic's partitions; 0 for token ranges
+	count int    // of a topic's partitions; 0 for token ranges
+	lost  string // where the keys were lost, for the reason
+}
+
+func (p part) String() string {
+	if p.lost != "" {
+		return "its input is partitioned no more: " + p.lost
+	}
+	return "its input is partitioned by " + list(p.keys)
 }
 
 func (p part) equal(q part) bool { return p.count == q.count && slices.Equal(p.keys, q.keys) }
@@ -132,15 +140,19 @@ func (c *compiler) partitions(s *graph.Stage) map[*graph.Node]part {
 		case physical.ReadConfig:
 			p = c.sourcePart(cfg)
 		case physical.MapConfig:
-			p.keys = renamed(p.keys, cfg)
+			if keys := renamed(p.keys, cfg); keys != nil || p.keys == nil {
+				p.keys = keys
+			} else {
+				p = part{lost: fmt.Sprintf("%s does not pass its key %s on unchanged", n.Path, list(p.keys))}
+			}
 		case physical.CombineConfig:
-			if !within(p.keys, cfg.GroupBy) {
-				p = part{}
+			if !within(p.keys, cfg.GroupBy) && p.keys != nil {
+				p = part{lost: fmt.Sprintf("%s groups by %s", n.Path, list(cfg.GroupBy))}
 			}
 		}
 		for _, in := range n.Inputs {
-			if !parts[in].equal(parts[n.Inputs[0]]) {
-				p = part{}
+			if first := parts[n.Inputs[0]]; !parts[in].equal(first) {
+				p = part{lost: fmt.Sprintf("%s is by %s in %s, %s by %s in %s", n.Inputs[0].Path, list(first.keys), fault.Count(first.count, "partition"), in.Path, list(parts[in].keys), fault.Count(parts[in].count, "partition"))}
 			}
 		}
 		parts[n] = p
@@ -199,7 +211,7 @@ func (c *compiler) scattered(s *graph.Stage, n *graph.Node, parts map[*graph.Nod
 		case len(cfg.GroupBy) == 0:
 			return n.Path + " combines all rows of a window", "give it a `group_by`, or the channel that it reads `partitions: 1`; an exchange between slots comes in a later version"
 		}
-		return fmt.Sprintf("%s groups by %s, but its input is partitioned by %s", n.Path, list(cfg.GroupBy), list(p.keys)), c.keyBy(s, cfg.GroupBy)
+		return fmt.Sprintf("%s groups by %s, but %s", n.Path, list(cfg.GroupBy), p), c.keyBy(s, cfg.GroupBy)
 	case physical.WriteConfig:
 		ch := c.logical.Channels[cfg.Channel]
 		if ch == nil || ch.Cassandra == nil {
@@ -210,7 +222,7 @@ func (c *compiler) scattered(s *graph.Stage, n *graph.Node, parts map[*graph.Nod
 			return "", ""
 		}
 		// Two slots that write one row would each believe theirs the last one.
-		return fmt.Sprintf("%s writes rows with the primary key %s, but its input is partitioned by %s: two slots would write one row", n.Path, list(primary), list(p.keys)), c.keyBy(s, primary)
+		return fmt.Sprintf("%s writes rows with the primary key %s, but %s: two slots would write one row", n.Path, list(primary), p), c.keyBy(s, primary)
 	}
 	return "", ""
 }
@@ -222,6 +234,8 @@ func (c *compiler) keyBy(s *graph.Stage, fields []string) string {
 		ch := c.logical.Channels[name]
 		switch {
 		case ch == nil || ch.Kafka == nil:
+		case slices.Equal(ch.Kafka.Key, fields) && len(s.Sources()) > 1:
+			return "give the channels that it reads the same key and number of partitions; an exchange between slots comes in a later version"
 		case slices.Equal(ch.Kafka.Key, fields) || slices.ContainsFunc(fields, func(f string) bool { return ch.Schema.Index(f) < 0 }):
 			return fmt.Sprintf("compute %s in the stage that writes channel %s, and key the channel by it; an exchange between slots comes in a later version", list(fields), name)
 		case ch.Deployed:

@@ -101,19 +101,17 @@ func (r *reader) syntax(src []byte, err error) error {
 	return r.text.Fault(fault.Pos{File: r.text.File, Line: line, Col: col}, "E-YAML", "read", "YAML", cause, "look at the indentation and the quotes of this line and the one above")
 }
 
-// maxBisect bounds what lastGood parses again and again.
-const maxBisect = 16 << 10
+// maxReparse bounds, in bytes, what lastGood parses again.
+const maxReparse = 1 << 20
 
 // lastGood counts the lines of the longest beginning that parses: the mistake is on the next one. The library names the line where
-// the block began, which may be far above. It is 0 where the file is large, since each beginning is parsed anew.
+// the block began, which may be far above. It is 0 where none is found within the bound, since each beginning is parsed anew.
 func (r *reader) lastGood(src []byte) int {
-	if len(src) > maxBisect {
-		return 0
-	}
-	end := len(src)
+	end, work := len(src), 0
 	for n := len(r.text.lines) - 1; n > 0; n-- {
 		end = bytes.LastIndexByte(src[:end], '\n')
-		if end < 0 {
+		// A short beginning costs something too.
+		if work += end + 1024; end < 0 || work > maxReparse {
 			return 0
 		}
 		if yaml.Unmarshal(src[:end], new(yaml.Node)) == nil {

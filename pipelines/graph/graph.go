@@ -40,7 +40,6 @@ type Stage struct {
 	Mode    physical.Mode
 	Bounded bool
 	Nodes   []*Node // in topological order
-	broken  bool    // a mistake was told: what follows from it is not worth one
 }
 
 // Node is a typed transform.
@@ -117,7 +116,8 @@ func (b *builder) stage(d *dsl.Stage) *Stage {
 			s.Nodes = append(s.Nodes, n)
 		}
 	}
-	if s.broken = len(b.errs) > before; s.broken {
+	// A transform that is missing without a message here reads what another stage could not write.
+	if len(b.errs) > before || len(s.Nodes) < len(d.Transforms) {
 		return s
 	}
 	b.boundedness(s)
@@ -162,32 +162,29 @@ func (b *builder) sinks(s *Stage) {
 	b.bad(s.Pos, "E-SINK", "build", fmt.Sprintf("stage %q", s.Name), "it has no sink: what it computes goes nowhere", "end it with WriteToChannel, WriteToCsv or LogForTesting")
 }
 
-// modeOf infers the mode: a stage that reads or writes a stream goes on as it comes; one between files and tables is a batch.
+// modeOf infers the mode: a stage that reads a stream goes on as it comes, and so does one that fills a stream from files, for its
+// readers follow it; one that reads a table, or goes from files to files, is a batch.
 func (b *builder) modeOf(s *Stage) {
-	stream, table := false, (*Node)(nil)
+	var reads, writes bool // a stream
+	var table *Node
 	for _, n := range s.Nodes {
-		name := ""
 		switch c := n.Config.(type) {
 		case physical.ReadConfig:
-			name = c.Channel
-			if !c.Bounded {
-				stream = true
-			}
-			if ch := b.channels[c.Channel]; ch != nil && ch.Cassandra != nil && !ch.Deployed {
+			ch := b.channels[c.Channel]
+			reads = reads || ch != nil && ch.Kafka != nil
+			if ch != nil && ch.Cassandra != nil {
 				table = n
 			}
 		case physical.WriteConfig:
-			name = c.Channel
-		}
-		if ch := b.channels[name]; ch != nil && ch.Kafka != nil {
-			stream = true
+			ch := b.channels[c.Channel]
+			writes = writes || ch != nil && ch.Kafka != nil
 		}
 	}
 	what := fmt.Sprintf("stage %q", s.Name)
 	switch {
 	case s.Stage.Mode != "":
 		s.Mode = physical.Mode(s.Stage.Mode)
-	case stream:
+	case reads || writes && table == nil:
 		s.Mode = physical.Streaming
 	default:
 		s.Mode = physical.Batch
@@ -196,7 +193,7 @@ func (b *builder) modeOf(s *Stage) {
 		b.afterWriters(s, table)
 	}
 	if table != nil && s.Mode == physical.Streaming {
-		b.bad(or(s.ModePos, table.Pos), "E-MODE", "build", what, "a stage that reads a table is a batch: rows that change later would be missed", "write `mode: batch`, or put the reading into a stage of its own")
+		b.bad(or(s.ModePos, table.Pos), "E-MODE", "build", what, fmt.Sprintf("it is streaming, but %s reads a table: rows that change later would be missed", table.Path), "write `mode: batch`, or put the reading into a stage of its own")
 	}
 	if s.Mode != physical.Batch {
 		return
