@@ -97,7 +97,7 @@ func (a *attempt) newSink(ctx context.Context, v *vertex) (operator, error) {
 	switch {
 	case ch != nil && ch.Kafka != nil:
 		op, err := newChannelSink(v, ch, a.buf)
-		a.writes = append(a.writes, &channelWrite{vertex: v, name: ch.Name, kafka: ch.Kafka, told: column.MinTime})
+		a.writes = append(a.writes, &channelWrite{vertex: v, name: cfg.Channel, kafka: ch.Kafka, told: column.MinTime})
 		return op, err
 	case ch == nil && cfg.Connector == "discard":
 		return discard{}, nil
@@ -125,7 +125,12 @@ func (a *attempt) nextWriteTime() int64 {
 // openSource opens a source, finds the slot's splits of it and where each goes on. index counts the splits of the slot.
 func (a *attempt) openSource(ctx context.Context, v *vertex, s *source, index *int, upstream map[string]bool) error {
 	var err error
-	if s.source, err = a.cfg.Connections.Source(ctx, s.cfg, s.channel); err != nil {
+	if s.channel == nil && s.cfg.Connector == "create" {
+		s.source, err = newCreateSource(s.cfg)
+	} else {
+		s.source, err = a.cfg.Connections.Source(ctx, s.cfg, s.channel)
+	}
+	if err != nil {
 		return fmt.Errorf("open the source: %w", err)
 	}
 	owned, sharers, err := a.ownSplits(ctx, v, s)

@@ -49,7 +49,7 @@ func newCombine(v *vertex, number int, seed uint64) (*combine, error) {
 	for _, a := range cfg.Aggregates {
 		value, agg := computed{source: -1}, state.Agg{Fn: a.Fn, Out: a.Kind}
 		if a.Expr != "" && a.Fn != "count" {
-			if value, err = compute(a.Expr, "python", column.Invalid, in); err != nil {
+			if value, err = compute(a.Expr, a.Language, column.Invalid, in); err != nil {
 				return nil, v.fail(fmt.Errorf("aggregate %s: %w", a.Name, err))
 			}
 			agg.In = value.kind
