@@ -76,7 +76,7 @@ type Reason struct {
 	Agent     resources.AgentID     `json:"agent,omitempty"`
 	Code      Code                  `json:"code"`
 	Until     time.Time             `json:"until,omitzero"` // filtered
-	Left      resources.Resources   `json:"left,omitempty"` // what is left on the agent
+	Left      resources.Resources   `json:"left,omitempty"` // what is left on the agent; filtered: what would be offered
 }
 
 // String says it in one line.
@@ -154,7 +154,7 @@ func (s State) refuse(f *Framework, agent resources.AgentID, offer, left resourc
 		r.Code = TooLittle
 	default:
 		if until, filtered := s.filtered(f.ID, agent, offer); filtered {
-			r.Code, r.Until = Filtered, until
+			r.Code, r.Until, r.Left = Filtered, until, offer
 			break
 		}
 		return r, false
