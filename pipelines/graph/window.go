@@ -92,6 +92,10 @@ func (i *infer) windowInfo(w physical.WindowConfig) *Node {
 	cfg := physical.WindowInfoConfig{Window: w}
 	out := column.Schema{Fields: slices.Clone(i.input().Fields)}
 	add := func(name string, of string, at, ofAt fault.Pos) bool {
+		if slices.Contains([]string{"window_string", "window_type", "window_object", "pane_info"}, of) {
+			i.fail(ofAt, "E-NOTYET", of+" comes in a later version", "take "+strings.Join(windowParts, ", "))
+			return false
+		}
 		if !slices.Contains(windowParts, of) {
 			hint := fault.DidYouMean(of, windowParts, "name one of them")
 			i.fail(ofAt, "E-FIELD", fmt.Sprintf("%q is no part of a window here (parts: %s)", of, strings.Join(windowParts, ", ")), hint)

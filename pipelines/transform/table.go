@@ -7,6 +7,7 @@ var (
 	language  = Field{Name: "language", Type: Language, Default: "generic", Doc: "generic (a field, a literal, one comparison) or python"}
 	errors    = Field{Name: "error_handling", Type: Mapping, Doc: "where rows that fail go", NotYet: "dead letters come in a later version; a row that fails stops the stage"}
 	deps      = Field{Name: "dependencies", Type: List, Doc: "Python packages", NotYet: "Python packages need the Python pool of a later version"}
+	validated = Field{Name: "output_schema", Type: Schema, Doc: "the rows that may come out", NotYet: "rows are validated by a schema in a later version; the schema of what comes out is inferred"}
 	channel   = Field{Name: "channel", Type: String, Required: true, Doc: "a channel of this pipeline, or pipeline/channel of a deployed one (read only)"}
 
 	pace     = Field{Name: "pace", Type: Number, Doc: "rows a second and slot, 0 is as fast as it goes"}
@@ -23,22 +24,22 @@ var declared = []Decl{
 	{Type: "AssertEqual", Inputs: 1, Outputs: 1, Portable: true, Sink: true, Doc: "fails the pipeline unless its input equals the elements in some order; nulls are dropped",
 		Fields: []Field{{Name: "elements", Type: List, Required: true, Doc: "the rows that are expected"}}},
 	{Type: "AssignTimestamps", Inputs: 1, Outputs: 1, Portable: true, Doc: "gives each row its event time",
-		Fields: []Field{{Name: "timestamp", Type: Expression, Required: true, Doc: "seconds since 1970 (integer or number), or a timestamp"}, language, errors}},
+		Fields: []Field{{Name: "timestamp", Type: Expression, Required: true, Doc: "seconds since 1970 (integer or number), or a timestamp"}, language, errors, validated}},
 	{Type: "Combine", Inputs: 1, Outputs: 1, Portable: true, Doc: "aggregates by key and window; out come the keys, then the aggregates",
 		Fields: []Field{
 			{Name: "group_by", Type: Names, Required: true, Doc: "a field, a list of fields, or [] for all rows of the window"},
 			{Name: "combine", Type: Mapping, Required: true, Doc: "name: function, or name: {value: expression, fn: function}; functions: " + FunctionList()},
-			language},
+			language, validated},
 		Weir: []Field{
 			{Name: "lateness", Type: Duration, Default: "0", Doc: "how long a window stays open behind the watermark"},
 			{Name: "allowed_lateness", Type: Duration, Default: "0", Doc: "the same as lateness"}}},
 	{Type: "Create", Outputs: 1, Portable: true, Doc: "rows from the document; a scalar becomes {element: scalar}", Weir: sourceKeys,
 		Fields: []Field{{Name: "elements", Type: List, Required: true, Doc: "the rows"}, {Name: "reshuffle", Type: Boolean, Default: "true", Doc: "spreads the rows over workers; Weir reads them in one slot"}, schema}},
 	{Type: "ExtractWindowingInfo", Inputs: 1, Outputs: 1, Portable: true, Doc: "adds the event time and the window as fields",
-		Fields: []Field{{Name: "fields", Type: NameMap, Default: "[timestamp, window_start, window_end]", Doc: "a list, or new name: timestamp | window_start | window_end"}}},
+		Fields: []Field{{Name: "fields", Type: NameMap, Default: "[timestamp, window_start, window_end]", Doc: "a list, or new name: timestamp | window_start | window_end"}, validated}},
 	{Type: "Filter", Inputs: 1, Outputs: 1, Portable: true, Doc: "keeps the rows for which an expression is true",
-		Fields: []Field{{Name: "keep", Type: Expression, Required: true, Doc: "the condition"}, language, deps, errors}},
-	{Type: "Flatten", Inputs: Many, Outputs: 1, Portable: true, Doc: "several inputs as one", Fields: nil},
+		Fields: []Field{{Name: "keep", Type: Expression, Required: true, Doc: "the condition"}, language, deps, errors, validated}},
+	{Type: "Flatten", Inputs: Many, Outputs: 1, Portable: true, Doc: "several inputs as one", Fields: []Field{validated}},
 	{Type: "LogForTesting", Inputs: 1, Outputs: 1, Portable: true, Sink: true, Doc: "prints each row as a JSON object and passes it on",
 		Fields: []Field{{Name: "level", Type: String, Default: "INFO", Doc: "ERROR, WARNING, INFO or DEBUG; Weir prints rows at every level"},
 			{Name: "prefix", Type: String, Doc: "printed before each row"}, errors},
@@ -51,17 +52,19 @@ var declared = []Decl{
 			{Name: "fields", Type: Mapping, Required: true, Doc: "name: expression"},
 			{Name: "append", Type: Boolean, Default: "false", Doc: "keep the input's fields before the new ones"},
 			{Name: "drop", Type: Names, Doc: "with append: input fields to leave out"},
-			language, deps, errors}},
+			language, deps, errors, validated}},
 	{Type: "ReadFromChannel", Outputs: 1, Doc: "rows of a channel", Weir: sourceKeys,
 		Fields: []Field{channel}},
 	{Type: "ReadFromCsv", Outputs: 1, Portable: true, Doc: "rows of a CSV file with a header line", Weir: sourceKeys,
-		Fields: []Field{path, delimiter, schema, errors}},
+		Fields: []Field{path, delimiter, schema, errors,
+			{Name: "comment", Type: Bytes, Doc: "the character that begins a comment", NotYet: "the reader takes every line as a row"},
+			{Name: "filename_column", Type: String, Doc: "a column for the file's name", NotYet: "the reader does not add one"}}},
 	{Type: "ReadFromJson", Outputs: 1, Portable: true, Doc: "rows of a file with one JSON object a line", Weir: sourceKeys,
 		Fields: []Field{path, schema, errors}},
 	{Type: "ReadFromText", Outputs: 1, Portable: true, Doc: "each line as {line}", Weir: sourceKeys,
 		Fields: []Field{path, errors}},
 	{Type: "WindowInto", Inputs: 1, Outputs: 1, Portable: true, Doc: "assigns windows",
-		Fields: []Field{{Name: "windowing", Type: Window, Required: true, Doc: "{type: global | fixed (size, offset) | sliding (size, period, offset) | sessions (gap)}"}}},
+		Fields: []Field{{Name: "windowing", Type: Window, Required: true, Doc: "{type: global | fixed (size, offset) | sliding (size, period, offset) | sessions (gap)}"}, validated}},
 	{Type: "WriteToChannel", Inputs: 1, Sink: true, Doc: "writes a channel of this pipeline", Fields: []Field{channel}},
 	{Type: "WriteToCsv", Inputs: 1, Portable: true, Sink: true, Doc: "writes a CSV file with a header line", Weir: []Field{sorting},
 		Fields: []Field{path, delimiter, errors}},
