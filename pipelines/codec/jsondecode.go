@@ -34,7 +34,8 @@ type JSONDecoder struct {
 	fields  []column.Field
 	index   map[string]int
 	tokens  []token
-	scratch []byte
+	scratch []byte // an unescaped key or value
+	decoded []byte // of base64
 }
 
 // NewJSONDecoder makes a decoder of rows of a schema.
@@ -149,10 +150,19 @@ func (d *JSONDecoder) append(c *column.Column, i int, buf, row []byte, off int, 
 		d.scratch = appendUnescaped(d.scratch[:0], raw)
 		raw = d.scratch
 	}
-	return d.convert(c, f.Kind, t.kind, raw)
+	if t.kind == '"' && f.Kind == column.Bytes {
+		v, err := base64.StdEncoding.AppendDecode(d.decoded[:0], raw)
+		if err != nil {
+			return fmt.Sprintf("%.40q is no base64", raw)
+		}
+		d.decoded = v
+		c.AppendString(v)
+		return ""
+	}
+	return convert(c, f.Kind, t.kind, raw)
 }
 
-func (d *JSONDecoder) convert(c *column.Column, kind column.Kind, token byte, raw []byte) string {
+func convert(c *column.Column, kind column.Kind, token byte, raw []byte) string {
 	switch {
 	case kind == column.String && token == '"':
 		c.AppendString(raw)
@@ -172,12 +182,6 @@ func (d *JSONDecoder) convert(c *column.Column, kind column.Kind, token byte, ra
 			return fmt.Sprintf("%.40q is no RFC 3339 time", raw)
 		}
 		c.AppendInt(v)
-	case kind == column.Bytes && token == '"':
-		v, err := base64.StdEncoding.AppendDecode(nil, raw)
-		if err != nil {
-			return fmt.Sprintf("%.40q is no base64", raw)
-		}
-		c.AppendString(v)
 	default:
 		return fmt.Sprintf("%s %.40s is no %s", tokenNames[token], raw, kind)
 	}
