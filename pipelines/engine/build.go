@@ -126,7 +126,7 @@ func (a *attempt) nextWriteTime() int64 {
 func (a *attempt) openSource(ctx context.Context, v *vertex, s *source, index *int, upstream map[string]bool) error {
 	var err error
 	if s.channel == nil && s.cfg.Connector == "create" {
-		s.source, err = newCreateSource(s.cfg)
+		s.source, err = NewCreateSource(s.cfg)
 	} else {
 		s.source, err = a.cfg.Connections.Source(ctx, s.cfg, s.channel)
 	}

@@ -20,7 +20,8 @@ type createSource struct {
 	rows   []json.RawMessage
 }
 
-func newCreateSource(cfg physical.ReadConfig) (connectors.Source, error) {
+// NewCreateSource opens the create connector: Config is {"elements": [row, …]}, each a JSON object.
+func NewCreateSource(cfg physical.ReadConfig) (connectors.Source, error) {
 	var c struct {
 		Elements []json.RawMessage `json:"elements"`
 	}
