@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"strings"
@@ -27,43 +28,61 @@ type Cassandra struct {
 // defaultRole is the account that every new Cassandra has, with its name for a password.
 const defaultRole = "cassandra"
 
-// Observe reads what Decide wants to know, at a time that the caller took before. Each call logs in anew.
+// Observe reads what Decide wants to know, at a time that the caller took before. Each call logs in anew, once.
 func (c Cassandra) Observe(ctx context.Context, now time.Time) operators.CassandraFacts {
-	f := operators.CassandraFacts{
-		Nodes: operators.Unknown[map[string]string](""), Authenticated: operators.Unknown[bool](""), DefaultOff: operators.Unknown[bool](""),
-		Keyspaces: operators.Unknown[map[string]operators.Keyspace](""), Tables: operators.Unknown[map[string]operators.Table](""),
+	host, _, err := net.SplitHostPort(c.Address)
+	if err != nil {
+		return unknownCassandra(fmt.Errorf("read address %q: %w", c.Address, err))
 	}
-	err := login(ctx, c.Address, c.TLS, c.User, c.Password)
+	conn, err := connect(ctx, c.Address, c.TLS, c.User, c.Password)
 	if err != nil && !errors.Is(err, errRefused) {
-		why := c.failed("log in", err).Error()
-		f.Nodes.Why, f.Authenticated.Why, f.DefaultOff.Why, f.Keyspaces.Why, f.Tables.Why = why, why, why, why, why
-		return f
+		return unknownCassandra(c.failed("log in", err))
 	}
 	// A node that refuses a password is up: it has read its roles.
-	host, _, splitErr := net.SplitHostPort(c.Address)
-	if splitErr != nil {
-		f.Nodes.Why = splitErr.Error()
-		return f
-	}
+	f := unknownCassandra(errors.New("role " + c.User + " cannot log in yet"))
 	f.Nodes = operators.Know(map[string]string{host: cassandra.Up}, now)
 	f.Authenticated = operators.Know(err == nil, now)
-	f.DefaultOff = c.defaultOff(ctx, now)
-	if err == nil {
-		f.Keyspaces, f.Tables = c.schema(ctx, now)
+	if err != nil {
+		return f
 	}
+	defer conn.Close() // it has only been read from
+	f.DefaultOff = fact(c, now, "read the default account", func() (bool, error) { return defaultOff(conn) })
+	f.Keyspaces = fact(c, now, "read the keyspaces", func() (map[string]operators.Keyspace, error) { return readKeyspaces(conn) })
+	f.Tables = fact(c, now, "read the tables", func() (map[string]operators.Table, error) { return readTables(conn) })
 	return f
 }
 
-func (c Cassandra) defaultOff(ctx context.Context, now time.Time) operators.Fact[bool] {
-	switch err := login(ctx, c.Address, c.TLS, defaultRole, defaultRole); {
-	case err == nil:
-		return operators.Know(false, now)
-	case errors.Is(err, errRefused):
-		return operators.Know(true, now)
-	default:
-		return operators.Unknown[bool](c.failed("try the default account", err).Error())
+func fact[T any](c Cassandra, now time.Time, what string, read func() (T, error)) operators.Fact[T] {
+	v, err := read()
+	if err != nil {
+		return operators.Unknown[T](c.failed(what, err).Error())
+	}
+	return operators.Know(v, now)
+}
+
+func unknownCassandra(err error) operators.CassandraFacts {
+	why := err.Error()
+	return operators.CassandraFacts{
+		Nodes: operators.Unknown[map[string]string](why), Authenticated: operators.Unknown[bool](why), DefaultOff: operators.Unknown[bool](why),
+		Keyspaces: operators.Unknown[map[string]operators.Keyspace](why), Tables: operators.Unknown[map[string]operators.Table](why),
 	}
 }
+
+// defaultOff asks our own session, which costs no bcrypt; that a login is truly refused was proven when the account was turned off.
+func defaultOff(conn io.ReadWriter) (bool, error) {
+	all, err := query(conn, "SELECT can_login, is_superuser FROM system_auth.roles WHERE role = "+literal(defaultRole))
+	if err != nil {
+		return false, err
+	}
+	for _, row := range all {
+		if isTrue(row[0]) || isTrue(row[1]) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func isTrue(b []byte) bool { return len(b) == 1 && b[0] != 0 }
 
 // CreateRole makes our role, a superuser, by the default account. Where the role can log in already nothing is done.
 func (c Cassandra) CreateRole(ctx context.Context) error {
@@ -162,7 +181,7 @@ func (c Cassandra) EnsureTables(ctx context.Context, keyspaces []operators.Keysp
 	if err := s.AwaitSchemaAgreement(ctx); err != nil {
 		return c.failed("wait until the nodes agree on the schema", err)
 	}
-	have, err := readTables(ctx, s)
+	have, err := c.tables(ctx)
 	if err != nil {
 		return c.failed("read the schema", err)
 	}
@@ -176,6 +195,16 @@ func (c Cassandra) EnsureTables(ctx context.Context, keyspaces []operators.Keysp
 		}
 	}
 	return nil
+}
+
+// tables reads the schema over a connection of its own.
+func (c Cassandra) tables(ctx context.Context) (map[string]operators.Table, error) {
+	conn, err := connect(ctx, c.Address, c.TLS, c.User, c.Password)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close() // it has only been read from
+	return readTables(conn)
 }
 
 // session is a connection of the driver, without its pool's habits: one connection, no reconnection, no log.

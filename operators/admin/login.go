@@ -17,33 +17,56 @@ var errRefused = errors.New("the login was refused")
 
 // The parts of the native protocol (version 4) that a login needs.
 const (
-	cqlVersion       = 4
-	opError          = 0x00
-	opStartup        = 0x01
-	opReady          = 0x02
-	opAuthenticate   = 0x03
-	opAuthResponse   = 0x0F
-	opAuthSuccess    = 0x10
-	badCredentials   = 0x0100
-	maxHandshakeBody = 1 << 16
+	cqlVersion     = 4
+	opError        = 0x00
+	opStartup      = 0x01
+	opReady        = 0x02
+	opAuthenticate = 0x03
+	opAuthResponse = 0x0F
+	opAuthSuccess  = 0x10
+	badCredentials = 0x0100
+	opQuery        = 0x07
+	opResult       = 0x08
+	resultRows     = 2
+	one            = 0x0001   // consistency
+	skipMetadata   = 0x02     // the columns of our queries are known
+	maxBody        = 16 << 20 // the protocol's own limit is 256 MiB
 )
 
-// login does the handshake of the native protocol and nothing more. A driver tells a refusal from a network failure by text, and retries; here
-// "refused" must be certain, since it is the proof that the default account is off.
+// login proves that a role can log in.
 func login(ctx context.Context, address string, config *tls.Config, user, password string) error {
-	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: 2 * time.Second}, Config: config}
-	conn, err := d.DialContext(ctx, "tcp", address)
+	conn, err := connect(ctx, address, config, user, password)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	deadline := time.Now().Add(5 * time.Second)
+	return conn.Close()
+}
+
+// connect does the handshake of the native protocol. A driver tells a refusal from a network failure by text, and retries; here "refused" must
+// be certain, since it is the proof that the default account is off. And a driver's session logs in several times, each of which
+// costs the node a bcrypt.
+func connect(ctx context.Context, address string, config *tls.Config, user, password string) (net.Conn, error) {
+	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: 2 * time.Second}, Config: config}
+	conn, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	deadline := time.Now().Add(10 * time.Second)
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
 		deadline = d
 	}
-	if err := conn.SetDeadline(deadline); err != nil {
-		return fmt.Errorf("set the deadline of the handshake: %w", err)
+	err = conn.SetDeadline(deadline)
+	if err == nil {
+		err = authenticate(conn, user, password)
 	}
+	if err != nil {
+		conn.Close() // the cause is told; that a broken connection cannot be closed tells nothing more
+		return nil, err
+	}
+	return conn, nil
+}
+
+func authenticate(conn io.ReadWriter, user, password string) error {
 	op, body, err := exchange(conn, opStartup, stringMap("CQL_VERSION", "3.0.0"))
 	if err != nil {
 		return err
@@ -79,8 +102,8 @@ func exchange(conn io.ReadWriter, op byte, body []byte) (byte, []byte, error) {
 		return 0, nil, fmt.Errorf("read the answer to frame %#x: %w", op, err)
 	}
 	n := binary.BigEndian.Uint32(head[5:])
-	if n > maxHandshakeBody {
-		return 0, nil, fmt.Errorf("read the answer to frame %#x: it has %d bytes, at most %d are expected", op, n, maxHandshakeBody)
+	if n > maxBody {
+		return 0, nil, fmt.Errorf("read the answer to frame %#x: it has %d bytes, at most %d are expected", op, n, maxBody)
 	}
 	out := make([]byte, n)
 	if _, err := io.ReadFull(conn, out); err != nil {
@@ -98,4 +121,21 @@ func stringMap(pairs ...string) []byte {
 		b.WriteString(s)
 	}
 	return b.Bytes()
+}
+
+// query reads all rows of a statement whose columns the caller knows.
+func query(conn io.ReadWriter, statement string) ([][][]byte, error) {
+	body := binary.BigEndian.AppendUint32(nil, uint32(len(statement)))
+	body = append(body, statement...)
+	body = append(binary.BigEndian.AppendUint16(body, one), 0)
+	op, body, err := exchange(conn, opQuery, body)
+	switch {
+	case err != nil:
+		return nil, err
+	case op == opError && len(body) >= 6:
+		return nil, fmt.Errorf("the node answers error %#x: %.200s", binary.BigEndian.Uint32(body), body[6:])
+	case op != opResult:
+		return nil, fmt.Errorf("unexpected answer %#x to a query", op)
+	}
+	return rows(body)
 }

@@ -1,107 +1,127 @@
 package admin
 
 import (
-	"context"
+	"encoding/binary"
 	"fmt"
+	"io"
 	"sort"
 	"strconv"
 	"strings"
-	"time"
-
-	"github.com/gocql/gocql"
 
 	"github.com/weir-project/weir/operators"
 )
 
-func (c Cassandra) schema(ctx context.Context, now time.Time) (operators.Fact[map[string]operators.Keyspace], operators.Fact[map[string]operators.Table]) {
-	s, err := c.session(ctx)
-	if err != nil {
-		why := c.failed("read the schema", err).Error()
-		return operators.Unknown[map[string]operators.Keyspace](why), operators.Unknown[map[string]operators.Table](why)
-	}
-	defer s.Close()
-	keyspaces, err := readKeyspaces(ctx, s)
-	if err != nil {
-		why := c.failed("read the keyspaces", err).Error()
-		return operators.Unknown[map[string]operators.Keyspace](why), operators.Unknown[map[string]operators.Table](why)
-	}
-	tables, err := readTables(ctx, s)
-	if err != nil {
-		return operators.Know(keyspaces, now), operators.Unknown[map[string]operators.Table](c.failed("read the tables", err).Error())
-	}
-	return operators.Know(keyspaces, now), operators.Know(tables, now)
-}
-
 // own are Cassandra's keyspaces.
 func own(keyspace string) bool { return keyspace == "system" || strings.HasPrefix(keyspace, "system_") }
 
-func readKeyspaces(ctx context.Context, s *gocql.Session) (map[string]operators.Keyspace, error) {
+func readKeyspaces(conn io.ReadWriter) (map[string]operators.Keyspace, error) {
+	all, err := query(conn, "SELECT keyspace_name, replication FROM system_schema.keyspaces")
+	if err != nil {
+		return nil, err
+	}
 	out := map[string]operators.Keyspace{}
-	it := s.Query("SELECT keyspace_name, replication FROM system_schema.keyspaces").WithContext(ctx).Iter()
-	var name string
-	var replication map[string]string
-	for it.Scan(&name, &replication) {
-		if own(name) {
+	for _, row := range all {
+		k := operators.Keyspace{Name: string(row[0])}
+		if own(k.Name) {
 			continue
 		}
-		k := operators.Keyspace{Name: name}
+		replication, err := textMap(row[1])
+		if err != nil {
+			return nil, fmt.Errorf("read the replication of keyspace %s: %w", k.Name, err)
+		}
 		for key, value := range replication {
 			n, err := strconv.Atoi(value)
 			if err != nil {
-				continue // class
+				continue // its class
 			}
 			k.Replication = n
 			if key != "replication_factor" {
 				k.DC = key
 			}
 		}
-		out[name] = k
+		out[k.Name] = k
 	}
-	return out, it.Close()
+	return out, nil
 }
 
-func readTables(ctx context.Context, s *gocql.Session) (map[string]operators.Table, error) {
-	type placed struct {
-		name     string
-		position int
+// textMap decodes a map<text, text>: a count, then each key and value with its length.
+func textMap(b []byte) (map[string]string, error) {
+	next := func() (string, bool) {
+		if len(b) < 4 {
+			return "", false
+		}
+		n := int(int32(binary.BigEndian.Uint32(b)))
+		if n < 0 || n > len(b)-4 {
+			return "", false
+		}
+		s := string(b[4 : 4+n])
+		b = b[4+n:]
+		return s, true
+	}
+	if len(b) < 4 {
+		return nil, fmt.Errorf("a map of %d bytes", len(b))
+	}
+	count := int(int32(binary.BigEndian.Uint32(b)))
+	b = b[4:]
+	out := map[string]string{}
+	for range count {
+		key, ok := next()
+		value, ok2 := next()
+		if !ok || !ok2 {
+			return nil, fmt.Errorf("a map that ends before its %d entries", count)
+		}
+		out[key] = value
+	}
+	return out, nil
+}
+
+// placed is a column's place in a key.
+type placed struct {
+	name     string
+	position int
+}
+
+func readTables(conn io.ReadWriter) (map[string]operators.Table, error) {
+	all, err := query(conn, "SELECT keyspace_name, table_name, column_name, type, kind, position FROM system_schema.columns")
+	if err != nil {
+		return nil, err
 	}
 	out := map[string]operators.Table{}
 	partition, clustering := map[string][]placed{}, map[string][]placed{}
-	it := s.Query("SELECT keyspace_name, table_name, column_name, type, kind, position FROM system_schema.columns").WithContext(ctx).Iter()
-	var keyspace, table, column, kind, as string
-	var position int
-	for it.Scan(&keyspace, &table, &column, &as, &kind, &position) {
-		if own(keyspace) {
+	for _, row := range all {
+		t := operators.Table{Keyspace: string(row[0]), Name: string(row[1])}
+		if own(t.Keyspace) {
 			continue
 		}
-		t := operators.Table{Keyspace: keyspace, Name: table}
 		id := t.ID()
 		if have, ok := out[id]; ok {
 			t = have
 		}
-		t.Columns = append(t.Columns, operators.Column{Name: column, Type: as})
+		t.Columns = append(t.Columns, operators.Column{Name: string(row[2]), Type: string(row[3])})
 		out[id] = t
-		switch kind {
+		at := placed{name: string(row[2])}
+		if len(row[5]) == 4 {
+			at.position = int(int32(binary.BigEndian.Uint32(row[5])))
+		}
+		switch string(row[4]) {
 		case "partition_key":
-			partition[id] = append(partition[id], placed{column, position})
+			partition[id] = append(partition[id], at)
 		case "clustering":
-			clustering[id] = append(clustering[id], placed{column, position})
+			clustering[id] = append(clustering[id], at)
 		}
-	}
-	if err := it.Close(); err != nil {
-		return nil, fmt.Errorf("read system_schema.columns: %w", err)
-	}
-	names := func(all []placed) []string {
-		sort.Slice(all, func(i, j int) bool { return all[i].position < all[j].position })
-		var out []string
-		for _, p := range all {
-			out = append(out, p.name)
-		}
-		return out
 	}
 	for id, t := range out {
-		t.PartitionKey, t.ClusteringKey = names(partition[id]), names(clustering[id])
+		t.PartitionKey, t.ClusteringKey = inOrder(partition[id]), inOrder(clustering[id])
 		out[id] = t
 	}
 	return out, nil
+}
+
+func inOrder(all []placed) []string {
+	sort.Slice(all, func(i, j int) bool { return all[i].position < all[j].position })
+	var out []string
+	for _, p := range all {
+		out = append(out, p.name)
+	}
+	return out
 }

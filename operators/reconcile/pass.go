@@ -178,7 +178,7 @@ func (s *Service) admin(ctx context.Context, id string, a operators.Admin) {
 				s.rec.Attempts[id] = attempt.Succeeded()
 			}
 			s.say(s.save(ctx))
-			s.reprobe()
+			s.Reprobe()
 		})
 	}()
 }
@@ -244,7 +244,8 @@ func (s *Service) probe(ctx context.Context) {
 	}
 }
 
-func (s *Service) reprobe() {
+// Reprobe makes the facts be read soon: something was changed from outside.
+func (s *Service) Reprobe() {
 	select {
 	case s.probed <- struct{}{}:
 	default:

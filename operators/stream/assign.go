@@ -14,6 +14,7 @@ type Run struct {
 	physical.PipelineRun
 	Ended  map[string]bool               // stages of which all slots said "ended" in this run; stored by the server (C5)
 	Splits map[string][]physical.SplitOf // by "stage/fragment": of bounded sources, in the order in which they were listed for this run (C8)
+	Held   map[string]bool               // stages that may not run yet: their splits have not been listed
 	Paused bool
 }
 
@@ -74,7 +75,7 @@ type assignment struct {
 
 // runs reports whether a stage's slots are to run.
 func (r Run) runs(s physical.Stage) bool {
-	if r.Paused || r.Ended[s.Name] {
+	if r.Paused || r.Held[s.Name] || r.Ended[s.Name] {
 		return false
 	}
 	for _, before := range s.After {

@@ -22,7 +22,7 @@ func Command(l operators.Launch, env Env) (operators.TaskSpec, error) {
 		return operators.TaskSpec{}, fmt.Errorf("build the command of %s: program %q, server %q, task %q and an identity of %d bytes; each is needed",
 			l.Pod.Name(), env.Weir, env.Server, env.Task, len(env.Identity))
 	}
-	argv := []string{env.Weir, "worker", "--server", env.Server, "--task", env.Task, "--identity", "{sandbox}/worker.pem"}
+	argv := []string{env.Weir, "worker", "--server", env.Server, "--task", env.Task, "--certs", "{sandbox}"}
 	return operators.TaskSpec{
 		Command: resources.Command{
 			Argv: append(argv, env.Args...),
