@@ -39,7 +39,7 @@ func deployed(ref string) (physical.Channel, bool) {
 	case "flights/delays":
 		return physical.Channel{Name: "delays", Cassandra: &physical.CassandraChannel{Service: "serving", Keyspace: "flights", Table: "delays", PartitionKey: []string{"origin"}, ClusteringKey: []string{"hour"}},
 			Schema: column.Schema{Fields: []column.Field{{Name: "origin", Kind: column.String, Nullable: true}, {Name: "flights", Kind: column.Int64}, {Name: "delay_sum", Kind: column.Int64, Nullable: true},
-				{Name: "delay_max", Kind: column.Int64, Nullable: true}, {Name: "hour", Kind: column.Timestamp}}}}, true
+				{Name: "delay_max", Kind: column.Int64, Nullable: true}, {Name: "hour", Kind: column.Timestamp}}}, Writers: []string{"hourly"}, Readers: []string{"daily"}}, true
 	case "flights/departures":
 		return physical.Channel{Name: "departures", Kafka: &physical.KafkaChannel{Service: "events", Topic: "flights.departures", Watermarks: "_weir.flights.departures.watermarks", Partitions: 12, Key: []string{"origin"}},
 			Schema: column.Schema{Fields: []column.Field{{Name: "origin", Kind: column.String}, {Name: "delay", Kind: column.Int64}}}}, true

@@ -217,6 +217,9 @@ func (b *builder) modeOf(s *Stage) {
 // afterWriters: a table has no end of its own, so it is read when those who write it have ended.
 func (b *builder) afterWriters(s *Stage, table *Node) {
 	ch := b.channels[table.Config.(physical.ReadConfig).Channel]
+	if ch.Deployed {
+		return // it is read as it stands; its writers are stages of another document
+	}
 	for _, w := range ch.Writers {
 		if !slices.ContainsFunc(s.After, func(n dsl.Name) bool { return n.Name == w }) {
 			b.bad(table.Pos, "E-BOUNDED", "build", fmt.Sprintf("stage %q", s.Name), fmt.Sprintf("it reads the table of channel %q, which has no end of its own, while stage %q writes it", ch.Name, w), fmt.Sprintf("add `after: [%s]` to the stage", w))

@@ -72,8 +72,8 @@ func (b *builder) edges() []edge {
 	for _, s := range b.doc.Stages {
 		for _, t := range s.Transforms {
 			v := t.Config.Get("channel")
-			if v == nil || t.Type != "ReadFromChannel" || b.channels[v.Text] == nil {
-				continue
+			if v == nil || t.Type != "ReadFromChannel" || b.channels[v.Text] == nil || b.channels[v.Text].Deployed {
+				continue // the writers of a deployed channel are stages of another document
 			}
 			for _, w := range b.channels[v.Text].Writers {
 				out = append(out, edge{w, s.Name, fmt.Sprintf("channel %s", v.Text), v.Pos})
