@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/weir-project/weir/internal/cli/connect"
 	"github.com/weir-project/weir/internal/cli/daemon"
 	"github.com/weir-project/weir/internal/fault"
 	"github.com/weir-project/weir/internal/link"
@@ -88,7 +89,7 @@ func (a *app) worker(ctx context.Context, server, task, certs string) error {
 			return link.Dial(ctx, server+"/v1/worker", config, nil, link.Options{})
 		},
 		Connect: func(as physical.Assign) (engine.Connections, error) {
-			return newConnections(as.Connections, as.Install, log), nil
+			return connect.New(as.Connections, as.Install, log), nil
 		},
 	})
 }

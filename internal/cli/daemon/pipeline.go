@@ -21,8 +21,6 @@ type run struct {
 	Ended   time.Time            `json:"ended,omitzero"`
 	Stages  map[string]*stageRun `json:"stages"`
 	CPU     map[string]float64   `json:"cpu_seconds,omitempty"`
-	Terms   map[string]uint64    `json:"terms"`  // by slot: the highest term that was given out
-	Owners  map[string]string    `json:"owners"` // by slot: the task that holds it
 }
 
 // stageRun is one stage of a run.
@@ -39,24 +37,22 @@ type pipeline struct {
 	name    string
 	latest  map[checkpoint.Slot]physical.SlotReport
 	waiting string
+	listing map[string]bool // stages whose splits are being listed
 	meter   meter
 	dirty   bool
 }
 
 func newPipeline(g physical.Graph) *pipeline {
-	p := &pipeline{name: g.Pipeline, latest: map[checkpoint.Slot]physical.SlotReport{}}
+	p := &pipeline{name: g.Pipeline, latest: map[checkpoint.Slot]physical.SlotReport{}, listing: map[string]bool{}}
 	p.run = run{UID: "p" + rand.Text()[:12], Graph: g}
 	p.begin(1)
 	return p
 }
 
-// begin makes the pipeline's next run: nothing of it has ended, no slot has an owner; terms go on rising.
+// begin makes the pipeline's next run: nothing of it has ended.
 func (p *pipeline) begin(n uint64) {
 	p.Run, p.Started, p.Ended = n, time.Time{}, time.Time{}
-	p.Stages, p.Owners, p.CPU = map[string]*stageRun{}, map[string]string{}, map[string]float64{}
-	if p.Terms == nil {
-		p.Terms = map[string]uint64{}
-	}
+	p.Stages, p.CPU = map[string]*stageRun{}, map[string]float64{}
 	for _, s := range p.Graph.Stages {
 		p.Stages[s.Name] = &stageRun{Slots: map[int]checkpoint.Counters{}, Splits: map[string][]physical.SplitOf{}}
 	}
@@ -65,7 +61,7 @@ func (p *pipeline) begin(n uint64) {
 }
 
 func loadPipeline(name string, data []byte) (*pipeline, error) {
-	p := &pipeline{name: name, latest: map[checkpoint.Slot]physical.SlotReport{}}
+	p := &pipeline{name: name, latest: map[checkpoint.Slot]physical.SlotReport{}, listing: map[string]bool{}}
 	if err := json.Unmarshal(data, &p.run); err != nil {
 		return nil, fmt.Errorf("read the stored run of pipeline %s: %w", name, err)
 	}
@@ -106,10 +102,10 @@ func (p *pipeline) due(s *physical.Stage) (bool, string) {
 	return true, ""
 }
 
-// report takes a slot's word. A lower term than the one that was given out is a zombie's.
+// report takes the word of a slot's owner.
 func (p *pipeline) report(r physical.SlotReport, now time.Time) {
 	st := p.Stages[r.Slot.Stage]
-	if st == nil || r.Slot.UID != p.UID || r.Term < p.Terms[r.Slot.String()] {
+	if st == nil || r.Slot.UID != p.UID {
 		return
 	}
 	p.latest[r.Slot] = r
@@ -243,4 +239,14 @@ func add(to *checkpoint.Counters, c checkpoint.Counters) {
 	to.DeadLettered += c.DeadLettered
 	to.Absorbed += c.Absorbed
 	to.Emitted += c.Emitted
+}
+
+// setGraph takes a graph that may differ in what touches neither positions nor state.
+func (p *pipeline) setGraph(g physical.Graph) {
+	p.Graph, p.dirty = g, true
+	for _, s := range g.Stages {
+		if p.Stages[s.Name] == nil {
+			p.Stages[s.Name] = &stageRun{Slots: map[int]checkpoint.Counters{}, Splits: map[string][]physical.SplitOf{}}
+		}
+	}
 }

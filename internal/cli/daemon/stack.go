@@ -14,6 +14,7 @@ import (
 	"github.com/weir-project/weir/operators"
 	"github.com/weir-project/weir/operators/evaluate"
 	"github.com/weir-project/weir/operators/reconcile"
+	"github.com/weir-project/weir/operators/stream"
 	"github.com/weir-project/weir/pipelines/compile"
 	"github.com/weir-project/weir/stacks"
 )
@@ -34,7 +35,8 @@ type stack struct {
 	services  []*service
 	pipelines []*pipeline
 	failure   error
-	revision  uint64 // of the last assignment
+	assigned  stream.State         // stored before it is sent
+	lost      map[string]time.Time // workers whose link broke while their task may run, and when
 	sampled   time.Time
 }
 
@@ -89,7 +91,7 @@ func (d *Daemon) apply(ctx context.Context, b api.Bundle, r *stacks.Resolved) (a
 	}
 	out.Changed = true
 	if s == nil {
-		s = &stack{d: d, name: r.Stack.Name}
+		s = d.newStack(r.Stack.Name)
 		d.stacks[s.name] = s
 	}
 	s.record, s.resolved, s.failure = record, r, nil
@@ -139,9 +141,9 @@ func (d *Daemon) check(old *stack, r *stacks.Resolved) error {
 }
 
 func (d *Daemon) checkFit(spec operators.ServiceSpec) error {
-	agents := d.agents()
-	if len(agents) == 0 {
-		return nil // it is registering; the plan says so if it never does
+	agents, err := d.agents()
+	if err != nil || len(agents) == 0 {
+		return err // none: it is registering; the plan says so if it never does
 	}
 	return evaluate.Fits(agents, podOf(spec, 0))
 }
@@ -158,6 +160,10 @@ func checkPort(was *operators.ServiceSpec, spec operators.ServiceSpec) error {
 			fault.Hint("leave `port` out, so that a free one is chosen, or end the program that listens there"))
 	}
 	return l.Close()
+}
+
+func (d *Daemon) newStack(name string) *stack {
+	return &stack{d: d, name: name, lost: map[string]time.Time{}}
 }
 
 func (s *stack) spec(name string) *operators.ServiceSpec {
@@ -201,7 +207,11 @@ func (d *Daemon) load() error {
 		if err != nil {
 			return fmt.Errorf("read stored %s: %w", e.Key, err)
 		}
-		s := &stack{d: d, name: r.Stack.Name, record: record, resolved: r}
+		s := d.newStack(r.Stack.Name)
+		s.record, s.resolved = record, r
+		if err := s.loadAssigned(); err != nil {
+			return err
+		}
 		d.stacks[s.name] = s
 		if err := s.sync(d.group.Context()); err != nil {
 			return err

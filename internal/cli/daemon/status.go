@@ -223,7 +223,10 @@ func (d *Daemon) why(kind, name string) (api.Plan, error) {
 		st := v.rec.Status()
 		switch kind {
 		case "offers":
-			text := strings.Join(d.whyOffers(v.spec.Role()), "\n") + "\n"
+			text, err := d.whyOffers(v.spec.Role())
+			if err != nil {
+				return api.Plan{}, err
+			}
 			if st.NoOffer != "" {
 				text += "the last offers that came did not fit:\n" + st.NoOffer
 			}

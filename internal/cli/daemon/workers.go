@@ -48,6 +48,9 @@ func (d *Daemon) followWorker(ctx context.Context, task string, conn *link.Conn)
 	defer d.post(func() {
 		if d.workers[task] == w {
 			delete(d.workers, task)
+			if s := d.stacks[w.stack]; s != nil {
+				s.missed(task, time.Now())
+			}
 		}
 	})
 	for {
@@ -81,7 +84,7 @@ func (d *Daemon) registered(w *worker, reg physical.Register) {
 	for _, s := range d.stacks {
 		if s.owns(w.task) {
 			w.stack = s.name
-			s.adopt(w, reg.Running)
+			delete(s.lost, w.task)
 		}
 	}
 	d.cfg.Log.Info("worker registered", "task", w.task, "build", reg.Build, "slots", len(reg.Running))
@@ -92,17 +95,18 @@ func (d *Daemon) reported(w *worker, rep physical.Report) {
 	if d.workers[w.task] != w {
 		return // an older link of a worker that came back
 	}
+	clear(w.reports) // a report names all that the worker holds
 	for _, r := range rep.Slots {
 		w.reports[r.Slot] = r
 		if s := d.stacks[w.stack]; s != nil {
-			s.slotReported(w.task, r)
+			s.slotReported(w.task, r, time.Now())
 		}
 	}
 }
 
 // sendAssign hands a worker its whole assignment. A link that cannot take it is closed: the worker redials and is sent it again.
 func (d *Daemon) sendAssign(ctx context.Context, w *worker, a physical.Assign) {
-	w.sent = a.Revision
+	w.sent = a.Revision + 1 // 0 is "nothing yet"
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	if err := w.conn.SendBody(ctx, "assign", linkVersion, a); err != nil {

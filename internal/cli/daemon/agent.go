@@ -1,0 +1,81 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/weir-project/weir/internal/link"
+	"github.com/weir-project/weir/internal/security"
+	"github.com/weir-project/weir/resources"
+	"github.com/weir-project/weir/resources/process"
+)
+
+// agentDir is the agent's folder in the state directory.
+const agentDir = "agent"
+
+// agentID names this host's agent. Reservations and volumes belong to it, so it never changes.
+const agentID = "local"
+
+// startAgent runs this host's agent in this process; it speaks over the same mTLS link as one elsewhere would (C3).
+func (d *Daemon) startAgent() error {
+	now := time.Now()
+	b, err := d.ca.Issue(security.Request{CN: agentID, Role: security.RoleAgent, NotBefore: now, NotAfter: now.AddDate(1, 0, 0), ClientAuth: true})
+	if err != nil {
+		return fmt.Errorf("issue the agent's certificate: %w", err)
+	}
+	config, err := security.ClientTLS(b, "weir-server")
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(d.cfg.State, agentDir)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the agent's folder: %w", err)
+	}
+	have, err := process.Detect(process.HostOptions{Dir: dir})
+	if err != nil {
+		return err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("name the agent: %w", err)
+	}
+	agent, err := process.New(process.Config{Dir: dir, ID: agentID, Hostname: host, Resources: have, Shim: d.cfg.Shim, Log: d.cfg.Log,
+		Dial: func(ctx context.Context) (*link.Conn, error) {
+			return link.Dial(ctx, d.url+"/v1/agent", config, nil, link.Options{})
+		}})
+	if err != nil {
+		return err
+	}
+	d.group.Go("agent", agent.Run)
+	return nil
+}
+
+// agents are those that registered.
+func (d *Daemon) agents() ([]resources.AgentInfo, error) {
+	snap, err := d.master.Snapshot(d.group.Context())
+	if err != nil {
+		return nil, fmt.Errorf("list the agents: %w", err)
+	}
+	var out []resources.AgentInfo
+	for _, a := range snap.Agents {
+		out = append(out, a.Info)
+	}
+	return out, nil
+}
+
+// whyOffers asks the allocator why a role is not offered anything.
+func (d *Daemon) whyOffers(role string) (string, error) {
+	reasons, err := d.master.WhyOffers(d.group.Context(), role)
+	if err != nil {
+		return "", fmt.Errorf("ask the allocator about %s: %w", role, err)
+	}
+	var b strings.Builder
+	for _, r := range reasons {
+		fmt.Fprintln(&b, r)
+	}
+	return b.String(), nil
+}

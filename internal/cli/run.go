@@ -1,0 +1,139 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-project/weir/internal/cli/api"
+	"github.com/weir-project/weir/internal/cli/connect"
+	"github.com/weir-project/weir/internal/console"
+	"github.com/weir-project/weir/internal/fault"
+	"github.com/weir-project/weir/pipelines/compile"
+	"github.com/weir-project/weir/pipelines/engine"
+	"github.com/weir-project/weir/pipelines/physical"
+	"github.com/weir-project/weir/stacks"
+)
+
+func (a *app) runCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "run FILE", Short: "Run a pipeline here and now, in this process, with no server", Args: args(1, 1),
+		Long: `Executes a Beam YAML file from its sources to its sinks and ends. Files need no server and no JVM; channels of a deployed pipeline
+("flights/delays") are read from the running stack.`,
+		Example: "  weir run my-pipeline.yaml\n  weir run stacks/catalog/flights/worst.yaml",
+		RunE: func(c *cobra.Command, argv []string) error {
+			src, err := readInput(argv[0], stacks.MaxSource)
+			if err != nil {
+				return err
+			}
+			if isStack(src) {
+				return fault.Usage("E-USAGE", "run", argv[0], fault.Causef("it is a stack, not a pipeline"), fault.Hint("weir up "+argv[0]))
+			}
+			return a.runSource(c.Context(), nil, argv[0], src)
+		},
+	}
+}
+
+// channels looks deployed channels up, once each, while a file is compiled.
+type channels struct {
+	ctx    context.Context
+	client func() (*api.Client, error)
+	found  map[string]api.Channel
+	err    error
+}
+
+func (l *channels) get(ref string) (physical.Channel, bool) {
+	pipeline, channel, ok := strings.Cut(ref, "/")
+	if !ok {
+		return physical.Channel{}, false
+	}
+	if c, ok := l.found[ref]; ok {
+		return c.Channel, true
+	}
+	client, err := l.client()
+	var c api.Channel
+	if err == nil {
+		err = client.Do(l.ctx, "GET", "/v1/channels/"+url.PathEscape(pipeline)+"/"+url.PathEscape(channel), nil, &c)
+	}
+	if err != nil {
+		l.err = err
+		return physical.Channel{}, false
+	}
+	l.found[ref] = c
+	return c.Channel, true
+}
+
+func (a *app) runSource(ctx context.Context, client *api.Client, path string, src []byte) error {
+	lookup := &channels{ctx: ctx, found: map[string]api.Channel{}, client: func() (*api.Client, error) {
+		if client != nil {
+			return client, nil
+		}
+		return a.server(ctx)
+	}}
+	g, err := compileFile(path, src, lookup)
+	if err != nil {
+		return err
+	}
+	services := map[string]physical.Connection{}
+	for _, c := range lookup.found {
+		services[serviceName(c.Channel)] = c.Connection
+	}
+	log := slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	p := console.NewProgress(a.err)
+	res, err := engine.RunLocal(ctx, engine.Local{Graph: *g, Connections: connect.New(services, "local", log), Out: a.out, Log: log,
+		Progress: func(lp engine.LocalProgress) { p.Show(localLines(lp)) }})
+	p.Close()
+	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return fault.New("E-RUN", "run", path, fault.Cause(err))
+	}
+	if client == nil {
+		n := res.Counters()
+		fmt.Fprintf(a.err, "%s: %s rows in, %s out in %.2fs (%s rows/s)\n", g.Pipeline, group(n.In), group(n.Written), res.Took.Seconds(), group(int64(float64(n.In)/max(res.Took.Seconds(), 1e-9))))
+	}
+	return nil
+}
+
+func localLines(lp engine.LocalProgress) []console.Line {
+	r := lp.Report
+	if r.State == "running" || r.State == "starting" {
+		return []console.Line{{Key: lp.Stage, Text: r.State, Note: group(r.Counters.In) + " rows in"}}
+	}
+	if r.State == "waiting" {
+		return []console.Line{{Key: lp.Stage, Text: "waiting: " + r.Reason}}
+	}
+	return nil
+}
+
+func serviceName(ch physical.Channel) string {
+	if ch.Kafka != nil {
+		return ch.Kafka.Service
+	}
+	return ch.Cassandra.Service
+}
+
+// compileFile compiles a pipeline file for this process; lookup nil means that deployed channels are unknown.
+func compileFile(path string, src []byte, lookup *channels) (*physical.Graph, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("find %s: %w", path, err)
+	}
+	in := compile.Input{File: path, Source: src, Dir: filepath.Dir(abs), Local: true}
+	if lookup != nil {
+		in.Channels = lookup.get
+	}
+	g, err := compile.Pipeline(in)
+	if err != nil && lookup != nil && lookup.err != nil {
+		// The compiler knows only that the channel was not found; why is the more useful answer.
+		return nil, errors.Join(err, lookup.err)
+	}
+	return g, err
+}
