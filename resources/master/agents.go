@@ -84,7 +84,7 @@ func (m *Master) found(s resources.TaskStatus) {
 		m.tasks[s.Task] = t
 	}
 	changed := t.status.State != s.State
-	t.status = s
+	t.status, t.heard = s, true
 	if m.removed[s.Framework] || t.kill {
 		t.kill = true
 		if !s.State.Terminal() {
@@ -107,7 +107,7 @@ func (m *Master) vanished(now time.Time, t *taskState) {
 	s := t.status
 	s.UUID, s.At, s.Reason = "", now, ReasonReconciliation
 	s.Message, s.State = fmt.Sprintf("agent %s registered without it", s.Agent), resources.Gone
-	if t.status.State == resources.Staging {
+	if !t.heard {
 		s.State, s.Message = resources.Dropped, fmt.Sprintf("the launch never reached agent %s", s.Agent)
 	}
 	m.update(s)
@@ -129,7 +129,7 @@ func (m *Master) status(agent resources.AgentID, s resources.TaskStatus) error {
 	if s.State.Terminal() != t.status.State.Terminal() {
 		m.dirty = true
 	}
-	t.status = s
+	t.status, t.heard = s, true
 	if m.removed[s.Framework] {
 		m.acknowledge(t)
 		return nil

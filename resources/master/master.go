@@ -41,6 +41,7 @@ type offerState struct {
 type taskState struct {
 	status resources.TaskStatus
 	kill   bool // asked for, and not known to have arrived
+	heard  bool // its agent has spoken of it, so that the launch arrived
 }
 
 // Master is all that one master knows. It belongs to one goroutine.
