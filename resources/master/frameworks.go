@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/weir-project/weir/internal/fault"
@@ -34,9 +35,12 @@ func (m *Master) subscribe(info resources.FrameworkInfo) error {
 	return nil
 }
 
+// checkRole: roles are hierarchical, with '/' between their parts, as Mesos's are.
 func checkRole(role string) error {
-	if err := resources.CheckID(role); err != nil {
-		return fmt.Errorf("role: %w", err)
+	for part := range strings.SplitSeq(role, "/") {
+		if err := resources.CheckID(part); err != nil {
+			return fmt.Errorf("role %q: %w", role, err)
+		}
 	}
 	return nil
 }

@@ -127,7 +127,8 @@ func (m *Master) reported(now time.Time, s *session, report resources.AgentRepor
 		return err
 	}
 	if report.Type == resources.AgentRegister {
-		m.log.Info("an agent registered", "agent", s.agent, "resources", report.Info.Resources.String(), "tasks", len(report.Tasks))
+		have := report.Info.Resources
+		m.log.Info("an agent registered", "agent", s.agent, resources.CPUs, have.Amount(resources.CPUs), resources.Mem, have.Amount(resources.Mem), resources.Disk, have.Amount(resources.Disk), "tasks", len(report.Tasks))
 	}
 	return nil
 }
