@@ -8,7 +8,7 @@ import (
 	"github.com/weir-project/weir/operators"
 )
 
-// Strategy is the order of a phase's steps. Phases of a plan are always serial.
+// Strategy is the order of a phase's steps. Phases of a plan are serial, but for those that go on beside.
 type Strategy string
 
 // The strategies.
@@ -51,11 +51,13 @@ type Plan struct {
 	Phases   []Phase
 }
 
-// Phase is a group of steps.
+// Phase is a group of steps. One that goes on Beside the phases after it does not hold them up: the recovery of what failed waits for no
+// roll-out, and no roll-out for it.
 type Phase struct {
 	Name     string
 	Strategy Strategy
 	Steps    []Step
+	Beside   bool
 }
 
 // Step is the smallest visible work. Done says that its postcondition holds now.
@@ -89,28 +91,37 @@ func (p *Plan) Apply(o Overrides) {
 	}
 }
 
-// Candidates are the steps whose actions are to be carried out now: those of the first phase that is not complete, in the order of its
-// strategy. A serial phase has at most one. A step in flight is no candidate, and holds up its serial phase.
+// Candidates are the steps whose actions are to be carried out now: those of the first phase that is not complete, and of the phases beside
+// that come before it, each in the order of its strategy. A serial phase has at most one. A step in flight is no candidate, and holds
+// up its serial phase.
 func (p Plan) Candidates(now time.Time) []Step {
+	var out []Step
 	for _, ph := range p.Phases {
 		if ph.Summary() == Done {
 			continue
 		}
-		var out []Step
-		for _, s := range ph.Steps {
-			if s.Done {
-				continue
-			}
-			if s.ready(now) {
-				out = append(out, s)
-			}
-			if ph.Strategy == Serial {
-				break
-			}
+		out = append(out, ph.candidates(now)...)
+		if !ph.Beside {
+			break
 		}
-		return out
 	}
-	return nil
+	return out
+}
+
+func (ph Phase) candidates(now time.Time) []Step {
+	var out []Step
+	for _, s := range ph.Steps {
+		if s.Done {
+			continue
+		}
+		if s.ready(now) {
+			out = append(out, s)
+		}
+		if ph.Strategy == Serial {
+			break
+		}
+	}
+	return out
 }
 
 func (s Step) ready(now time.Time) bool {
@@ -209,7 +220,11 @@ func (p Plan) String() string {
 		}
 	}
 	for _, ph := range p.Phases {
-		fmt.Fprintf(&b, "  phase %s (%s): %s\n", ph.Name, ph.Strategy, ph.Summary())
+		how := string(ph.Strategy)
+		if ph.Beside {
+			how += ", beside"
+		}
+		fmt.Fprintf(&b, "  phase %s (%s): %s\n", ph.Name, how, ph.Summary())
 		for _, s := range ph.Steps {
 			line := fmt.Sprintf("    %-*s  %-8s", width, s.ID, s.Status)
 			if s.Reason != "" {

@@ -11,6 +11,7 @@ import (
 	"github.com/weir-project/weir/operators"
 	"github.com/weir-project/weir/operators/plan"
 	"github.com/weir-project/weir/pipelines/physical"
+	"github.com/weir-project/weir/resources"
 )
 
 const (
@@ -41,22 +42,29 @@ func Pod(spec operators.ServiceSpec, index int) operators.PodSpec {
 	return pod
 }
 
-// Decide is the plan of a stream service. Phase workers brings up side by side what does not run; phase update replaces one worker after the
-// other; phase scale-in ends the highest index first, once its slots have moved.
+// Decide is the plan of a stream service. Phase recover brings back what ran before and failed, whatever else goes on; phase workers brings up
+// side by side what never ran; phase update replaces one worker after the other; phase scale-in ends the highest index first, once its
+// slots have moved.
 func Decide(spec operators.ServiceSpec, in Input) plan.Plan {
+	recover := plan.Phase{Name: "recover", Strategy: plan.Parallel, Beside: true}
 	workers := plan.Phase{Name: "workers", Strategy: plan.Parallel}
 	update := plan.Phase{Name: "update", Strategy: plan.Serial}
 	for i := range spec.Size {
+		pod := spec.PodName(i)
 		steps := plan.Pod(spec, i, in.Observed, Pod)
-		ready, why := registered(in.Observed, spec.PodName(i))
-		steps = append(steps, plan.Ready(spec.PodName(i), steps[len(steps)-1].Done, ready, "the worker to register", why))
-		if steps[0].ID == plan.StopID(spec.PodName(i)) {
+		ready, why := registered(in.Observed, pod)
+		steps = append(steps, plan.Ready(pod, steps[len(steps)-1].Done, ready, "the worker to register", why))
+		task := in.Observed.Tasks[pod]
+		switch {
+		case steps[0].ID == plan.StopID(pod):
 			update.Steps = append(update.Steps, steps...)
-		} else {
+		case task.ID != "" && task.State != resources.Killed && !task.Live():
+			recover.Steps = append(recover.Steps, steps...)
+		default:
 			workers.Steps = append(workers.Steps, steps...)
 		}
 	}
-	p := plan.Plan{Service: spec.Name, Name: "deploy", Revision: spec.Revision(), Phases: []plan.Phase{channels(in), workers, update, scaleIn(spec, in.Observed)}}
+	p := plan.Plan{Service: spec.Name, Name: "deploy", Revision: spec.Revision(), Phases: []plan.Phase{recover, channels(in), workers, update, scaleIn(spec, in.Observed)}}
 	p.Phases = slices.DeleteFunc(p.Phases, func(ph plan.Phase) bool { return len(ph.Steps) == 0 })
 	return p
 }
