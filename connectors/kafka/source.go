@@ -1,0 +1,142 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	kafkago "github.com/segmentio/kafka-go"
+
+	"github.com/weir-project/weir/connectors"
+	"github.com/weir-project/weir/pipelines/checkpoint"
+	"github.com/weir-project/weir/pipelines/codec"
+	"github.com/weir-project/weir/pipelines/column"
+	"github.com/weir-project/weir/pipelines/physical"
+)
+
+// Channel reads a channel's topic: a split is a partition ("0" … "n-1"), a position is the offset of the next record, a row is a JSON object,
+// and a record's timestamp is its event time. The client stays the caller's.
+func Channel(c *Client, ch physical.Channel) connectors.Source {
+	return &channelSource{client: c, channel: ch}
+}
+
+type channelSource struct {
+	client  *Client
+	channel physical.Channel
+}
+
+func (s *channelSource) Splits(ctx context.Context) ([]connectors.Split, error) {
+	n, err := s.client.Partitions(ctx, s.channel.Kafka.Topic)
+	if err != nil {
+		return nil, fmt.Errorf("list the partitions of channel %s: %w", s.channel.Name, err)
+	}
+	if want := s.channel.Kafka.Partitions; want > 0 && n != want {
+		return nil, fmt.Errorf("channel %s: topic %s has %d partitions, and the pipeline was compiled for %d: the keys would go elsewhere",
+			s.channel.Name, s.channel.Kafka.Topic, n, want)
+	}
+	out := make([]connectors.Split, n)
+	for i := range out {
+		out[i].ID = strconv.Itoa(i)
+	}
+	return out, nil
+}
+
+func (s *channelSource) Open(ctx context.Context, split connectors.Split, from checkpoint.Position) (connectors.Reader, error) {
+	p, err := strconv.ParseInt(split.ID, 10, 32)
+	if err != nil {
+		return nil, fmt.Errorf("channel %s: split %q is not a partition's number", s.channel.Name, split.ID)
+	}
+	t, err := openTail(ctx, s.client, s.channel.Kafka.Topic, int32(p), from.Offset)
+	if err != nil {
+		return nil, fmt.Errorf("channel %s: %w", s.channel.Name, err)
+	}
+	return &rowReader{tail: t, rows: codec.NewJSONDecoder(s.channel.Schema)}, nil
+}
+
+func (s *channelSource) Close() error { return nil }
+
+// openTail starts at from; 0, the beginning, is the first offset that is kept. A later place that is no longer kept is refused by the first
+// fetch: jumping over it would lose records (I1).
+func openTail(ctx context.Context, c *Client, topic string, p int32, from int64) (*tail, error) {
+	if from == 0 {
+		first, err := c.Earliest(ctx, topic, p)
+		if err != nil {
+			return nil, err
+		}
+		from = first
+	}
+	return newTail(c, topic, p, from), nil
+}
+
+// rowReader implements connectors.Reader.
+type rowReader struct {
+	tail *tail
+	rows *codec.JSONDecoder
+}
+
+// Read blocks until there is a row or the place moved over control records. An error leaves the rows before it for the call that got them: a bad
+// record is reported by the call that would begin with it.
+func (r *rowReader) Read(ctx context.Context, b *column.Batch, limit int) (checkpoint.Position, error) {
+	from, have := r.tail.next, 0
+	for have < limit {
+		if !r.tail.current() {
+			ok, err := r.tail.load()
+			if err != nil {
+				return r.stop(have, from, err)
+			}
+			if !ok && (have > 0 || r.tail.next > from) {
+				break
+			}
+			if !ok {
+				if err := r.tail.fill(ctx); err != nil {
+					return r.stop(have, from, gone(err))
+				}
+				continue
+			}
+		}
+		n, err := r.take(b, limit-have)
+		if have += n; err != nil {
+			return r.stop(have, from, err)
+		}
+		if r.tail.packed {
+			break // the rows refer to the buffer that the next compressed batch overwrites
+		}
+	}
+	return checkpoint.Position{Offset: r.tail.next}, nil
+}
+
+// stop ends a Read by an error, or by the rows before it.
+func (r *rowReader) stop(have int, from int64, err error) (checkpoint.Position, error) {
+	if have > 0 {
+		return checkpoint.Position{Offset: r.tail.next}, nil
+	}
+	return checkpoint.Position{Offset: from}, err
+}
+
+// take decodes at most limit records of the current batch.
+func (r *rowReader) take(b *column.Batch, limit int) (int, error) {
+	c, first := &r.tail.cols, r.tail.at
+	end := min(c.Len(), first+limit)
+	for i := first; i < end; i++ {
+		if err := r.rows.DecodeAt(b, c.Buf, c.Values[i]); err != nil {
+			offset := c.Offsets[i]
+			r.tail.took(i)
+			return i - first, r.tail.fail(fmt.Sprintf("decode the record at offset %d of", offset), malformed{err})
+		}
+		b.AppendTime(c.Times[i] * 1000)
+	}
+	r.tail.took(end)
+	return end - first, nil
+}
+
+func (r *rowReader) Close() error { return nil }
+
+// gone adds what to do where the place is no longer kept.
+func gone(err error) error {
+	var g *goneError
+	if errors.As(err, &g) && errors.Is(err, kafkago.OffsetOutOfRange) {
+		return fmt.Errorf("%w; records were deleted before they were read: `weir rerun` starts again from what is kept", err)
+	}
+	return err
+}
