@@ -146,7 +146,7 @@ func arrived(s *api.Stack, detach bool) (bool, error) {
 func lines(s *api.Stack) []console.Line {
 	var out []console.Line
 	for _, step := range s.Steps {
-		out = append(out, console.Line{Key: "fetch", Text: step.What, Done: step.Done, Total: step.Total, Ended: step.Ended})
+		out = append(out, console.Line{Key: "jars", ID: step.Key, Text: step.What, Done: step.Done, Total: step.Total, Ended: step.Ended})
 	}
 	for _, v := range s.Services {
 		text := fmt.Sprintf("%s %s: %s", v.Operator, v.Version, v.State)

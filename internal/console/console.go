@@ -21,7 +21,8 @@ import (
 
 // Line is one piece of long work. Bars need a Total; Ended lines get a tick.
 type Line struct {
-	Key   string // stays the same while the text changes
+	Key   string // what it is about, shown at the beginning
+	ID    string // stays the same while the text changes, where several lines have the same key; else Key
 	Text  string
 	Note  string // changes often, so it is only shown on a terminal: rates, counts
 	Done  int64
@@ -79,10 +80,14 @@ func (p *Progress) Show(lines []Line) {
 func (p *Progress) say(lines []Line) {
 	for _, l := range lines {
 		text := render(l, false)
-		if p.said[l.Key] == text {
+		id := l.ID
+		if id == "" {
+			id = l.Key
+		}
+		if p.said[id] == text {
 			continue
 		}
-		p.said[l.Key] = text
+		p.said[id] = text
 		fmt.Fprintf(p.w, "%6.1fs  %s\n", p.now().Sub(p.start).Seconds(), text)
 	}
 }

@@ -123,7 +123,7 @@ func (s *Service) accept(ctx context.Context, id string, l operators.Launch, at 
 		attempt := s.rec.Attempts[id]
 		if err == nil {
 			info := spec.Info(l.Pod, at, attempt.Total, s.rec.Nonce, out.Take)
-			info.Framework = resources.FrameworkID(s.cfg.Spec.Role())
+			info.Framework = s.framework()
 			err = s.call(ctx, resources.Call{Type: resources.CallAccept, Offers: []resources.OfferID{offer.ID}, Operations: out.Launch(info)})
 		}
 		if err != nil {

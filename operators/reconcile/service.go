@@ -121,6 +121,11 @@ func New(cfg Config) (*Service, error) {
 	return s, nil
 }
 
+// framework is the service's identity at the master: "stack.service".
+func (s *Service) framework() resources.FrameworkID {
+	return resources.FrameworkID(s.cfg.Spec.Stack + "." + s.cfg.Spec.Name)
+}
+
 func (s *Service) key() string { return "services/" + s.cfg.Spec.Stack + "/" + s.cfg.Spec.Name }
 
 // Want changes the spec, or with wanted false lets every task end. The next pass sees it.
@@ -149,7 +154,7 @@ func (s *Service) Status() Status {
 // Run subscribes and reconciles until ctx ends. Tasks go on when it returns.
 func (s *Service) Run(ctx context.Context) error {
 	var err error
-	info := resources.FrameworkInfo{ID: resources.FrameworkID(s.cfg.Spec.Role()), Name: s.cfg.Spec.Name, Role: s.cfg.Spec.Role()}
+	info := resources.FrameworkInfo{ID: s.framework(), Name: s.cfg.Spec.Name, Role: s.cfg.Spec.Role()}
 	if s.events, err = s.cfg.Master.Subscribe(ctx, info); err != nil {
 		return fmt.Errorf("subscribe service %s: %w", s.cfg.Spec.Role(), err)
 	}
@@ -198,7 +203,7 @@ func (s *Service) drain(ctx context.Context) {
 }
 
 func (s *Service) call(ctx context.Context, c resources.Call) error {
-	c.Framework = resources.FrameworkID(s.cfg.Spec.Role())
+	c.Framework = s.framework()
 	if err := s.cfg.Master.Call(ctx, c); err != nil {
 		return fmt.Errorf("service %s: %s: %w", s.cfg.Spec.Role(), c.Type, err)
 	}

@@ -54,6 +54,7 @@ type Shown struct {
 
 // Progress of long work, Total 0 where the end is unknown.
 type Progress struct {
+	Key   string `json:"key"`
 	What  string `json:"what"`
 	Done  int64  `json:"done"`
 	Total int64  `json:"total"`

@@ -72,5 +72,5 @@ func (f *fetch) step() (api.Progress, bool) {
 	if f.progress.Phase == "" || f.progress.Phase == "ready" && f.progress.Total == 0 {
 		return api.Progress{}, false
 	}
-	return api.Progress{What: f.progress.String(), Done: int64(f.progress.Done), Total: int64(f.progress.Total), Unit: "jars", Ended: f.done}, true
+	return api.Progress{Key: f.set.String(), What: f.progress.String(), Done: int64(f.progress.Done), Total: int64(f.progress.Total), Unit: "jars", Ended: f.done}, true
 }

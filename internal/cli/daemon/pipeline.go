@@ -38,6 +38,7 @@ type pipeline struct {
 	latest  map[checkpoint.Slot]physical.SlotReport
 	waiting string
 	listing map[string]bool // stages whose splits are being listed
+	again   time.Time       // not before this are splits that could not be listed asked for again
 	meter   meter
 	dirty   bool
 }

@@ -10,6 +10,9 @@ import (
 	"github.com/weir-project/weir/pipelines/physical"
 )
 
+// relist is the pause before splits that could not be listed are asked for again.
+const relist = 2 * time.Second
+
 // bounded lists the read nodes of a stage whose splits are listed once per run (C8): files, and tables of Cassandra.
 func bounded(g *physical.Graph, s *physical.Stage) (map[string]physical.ReadConfig, error) {
 	out := map[string]physical.ReadConfig{}
@@ -43,10 +46,10 @@ func (s *stack) listSplits(ctx context.Context, p *pipeline, st *physical.Stage)
 		sr.Listed, p.dirty = true, true
 		return
 	}
-	if p.listing[st.Name] {
+	if p.listing[st.Name] || time.Now().Before(p.again) {
 		return
 	}
-	p.listing[st.Name] = true
+	p.listing[st.Name], p.again = true, time.Now().Add(relist)
 	services, err := s.connections(&p.Graph)
 	if err != nil {
 		p.waiting, p.listing[st.Name] = err.Error(), false

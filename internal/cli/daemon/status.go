@@ -13,6 +13,7 @@ import (
 	"github.com/weir-project/weir/internal/cli/api"
 	"github.com/weir-project/weir/internal/fault"
 	"github.com/weir-project/weir/operators"
+	"github.com/weir-project/weir/operators/kafka"
 	"github.com/weir-project/weir/operators/plan"
 	"github.com/weir-project/weir/pipelines/physical"
 	"github.com/weir-project/weir/resources"
@@ -344,8 +345,11 @@ func tail(data []byte, lines int) []byte {
 
 func endpoint(spec operators.ServiceSpec, o operators.Observed) string {
 	at, ok := o.Reserved[spec.PodName(0)]
-	if !ok || spec.Operator == operators.Stream {
+	switch {
+	case !ok || spec.Operator == operators.Stream:
 		return ""
+	case spec.Operator == operators.Cassandra:
+		return cassandraEndpoint(spec, at)
 	}
-	return at.Endpoint("client")
+	return at.Endpoint(kafka.ClientPort)
 }
