@@ -1,0 +1,166 @@
+package cassandra
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/gocql/gocql"
+
+	"github.com/weir-project/weir/pipelines/physical"
+)
+
+const (
+	// requestTimeout is above the server's own 2 s for writes and 5 s for reads, so that the server's answer comes first.
+	requestTimeout = 8 * time.Second
+	connectTimeout = 5 * time.Second
+
+	// RetryFor is how long one request is tried again before its error is returned.
+	RetryFor = 60 * time.Second
+
+	firstPause = 50 * time.Millisecond
+	longPause  = 3 * time.Second
+)
+
+// Session is a pool of connections to one Cassandra. Any number of goroutines may use it.
+type Session struct {
+	cql     *gocql.Session
+	servers []string
+	pause   func(ctx context.Context, attempt int) error
+	now     func() time.Time
+}
+
+// Dial connects with mutual TLS (the server's certificate must be of the connection's authority and hold the address that is dialled) and a
+// password. It tries once; the driver reconnects afterwards.
+func Dial(ctx context.Context, c physical.Connection) (*Session, error) {
+	config, err := cluster(c)
+	if err != nil {
+		return nil, fmt.Errorf("connect to cassandra %v: %w", c.Servers, err)
+	}
+	if ctx.Err() != nil { // CreateSession takes no context; its own timeouts bound it
+		return nil, context.Cause(ctx)
+	}
+	s, err := config.CreateSession()
+	if err != nil {
+		return nil, fmt.Errorf("connect to cassandra %v as %q: %w", c.Servers, c.User, err)
+	}
+	return &Session{cql: s, servers: c.Servers, pause: pause, now: time.Now}, nil
+}
+
+// Close ends all connections. Sources and sinks made of it end with errors.
+func (s *Session) Close() { s.cql.Close() }
+
+func cluster(c physical.Connection) (*gocql.ClusterConfig, error) {
+	security, err := tlsConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	if len(c.Servers) == 0 {
+		return nil, errors.New("no servers")
+	}
+	config := gocql.NewCluster(c.Servers...)
+	// Nodes that the first one names have no port in its tables: all listen on the same.
+	_, port, err := net.SplitHostPort(c.Servers[0])
+	if err != nil {
+		return nil, fmt.Errorf("read address: %w", err)
+	}
+	if config.Port, err = strconv.Atoi(port); err != nil {
+		return nil, fmt.Errorf("read address: %w", err)
+	}
+	config.ProtoVersion = 4 // 5 fails against Cassandra 5.0, automatic picks 4
+	config.SslOpts = &gocql.SslOptions{Config: security, EnableHostVerification: true}
+	config.Authenticator = gocql.PasswordAuthenticator{Username: c.User, Password: c.Password}
+	config.Timeout, config.WriteTimeout, config.ConnectTimeout = requestTimeout, requestTimeout, connectTimeout
+	config.Consistency = gocql.LocalQuorum
+	config.NumConns = 2
+	config.DefaultTimestamp = false // ours are in the statements
+	config.ReconnectInterval = 2 * time.Second
+	config.Events.DisableSchemaEvents = true
+	config.Logger = silent{}
+	// A policy belongs to one session.
+	policy := gocql.RoundRobinHostPolicy()
+	if c.LocalDC != "" {
+		policy = gocql.DCAwareRoundRobinPolicy(c.LocalDC)
+	}
+	config.PoolConfig.HostSelectionPolicy = gocql.TokenAwareHostPolicy(policy)
+	return config, nil
+}
+
+// tlsConfig expects in each server's certificate the address that is dialled: gocql fills in ServerName.
+func tlsConfig(c physical.Connection) (*tls.Config, error) {
+	authorities := x509.NewCertPool()
+	if !authorities.AppendCertsFromPEM(c.CA) {
+		return nil, errors.New("read authority: no certificate in its PEM")
+	}
+	own, err := tls.X509KeyPair(c.Cert, c.Key)
+	if err != nil {
+		return nil, fmt.Errorf("read certificate and key: %w", err)
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authorities, Certificates: []tls.Certificate{own}}, nil
+}
+
+// silent: what the driver would log comes back as an error.
+type silent struct{}
+
+func (silent) Print(...any)          {}
+func (silent) Printf(string, ...any) {}
+func (silent) Println(...any)        {}
+
+// retry runs f until it succeeds, fails for good, or has failed for RetryFor. f must be idempotent: after a timeout it may have happened.
+func (s *Session) retry(ctx context.Context, f func() error) error {
+	start := s.now()
+	for attempt := 0; ; attempt++ {
+		err := f()
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case !passing(err):
+			return err
+		case s.now().Sub(start) > RetryFor:
+			return fmt.Errorf("%w (%d attempts in %s)", err, attempt+1, RetryFor)
+		}
+		// "no hosts available" comes at once and without end while a node is down: each attempt waits first.
+		if err := s.pause(ctx, attempt); err != nil {
+			return err
+		}
+	}
+}
+
+// pause doubles up to longPause; the half that is random keeps slots from coming back together.
+func pause(ctx context.Context, attempt int) error {
+	d := min(longPause, firstPause<<min(attempt, 10))
+	t := time.NewTimer(d/2 + rand.N(d/2+1))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}
+
+// passing reports whether an error may be gone in a while: all but the server's refusals of what was asked, and our own mistakes.
+func passing(err error) bool {
+	var own *valueError
+	if errors.As(err, &own) || errors.Is(err, gocql.ErrSessionClosed) || errors.Is(err, gocql.ErrQueryArgLength) {
+		return false
+	}
+	var refused gocql.RequestError
+	if !errors.As(err, &refused) {
+		return true
+	}
+	switch refused.Code() {
+	case gocql.ErrCodeServer, gocql.ErrCodeUnavailable, gocql.ErrCodeOverloaded, gocql.ErrCodeBootstrapping, gocql.ErrCodeWriteTimeout,
+		gocql.ErrCodeReadTimeout, gocql.ErrCodeReadFailure, gocql.ErrCodeWriteFailure, gocql.ErrCodeUnprepared:
+		return true
+	}
+	return false
+}
