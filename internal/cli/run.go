@@ -85,8 +85,10 @@ func (a *app) runSource(ctx context.Context, client *api.Client, path string, sr
 		services[serviceName(c.Channel)] = c.Connection
 	}
 	log := slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	pool := connect.NewPool("weir-run")
+	defer pool.Close() //nolint:errcheck // what was read is complete, what was written committed
 	p := console.NewProgress(a.err)
-	res, err := engine.RunLocal(ctx, engine.Local{Graph: *g, Connections: connect.New(services, "local", log), Out: a.out, Log: log,
+	res, err := engine.RunLocal(ctx, engine.Local{Graph: *g, Connections: pool.With(services, "local"), Out: a.out, Log: log,
 		Progress: func(lp engine.LocalProgress) { p.Show(localLines(lp)) }})
 	p.Close()
 	if err != nil {

@@ -81,6 +81,8 @@ func (a *app) worker(ctx context.Context, server, task, certs string) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(a.err, nil))
+	pool := connect.NewPool(task)
+	defer pool.Close() //nolint:errcheck // the slots have committed or will be taken over
 	return engine.RunWorker(ctx, engine.WorkerConfig{
 		Task: task, Build: Build, Log: log,
 		Dial: func(ctx context.Context) (*link.Conn, error) {
@@ -89,7 +91,7 @@ func (a *app) worker(ctx context.Context, server, task, certs string) error {
 			return link.Dial(ctx, server+"/v1/worker", config, nil, link.Options{})
 		},
 		Connect: func(as physical.Assign) (engine.Connections, error) {
-			return connect.New(as.Connections, as.Install, log), nil
+			return pool.With(as.Connections, as.Install), nil
 		},
 	})
 }

@@ -71,11 +71,12 @@ type Stage struct {
 type Fragment struct {
 	Name        string          `json:"name"` // f0, f1 …
 	Slots       int             `json:"slots"`
-	SlotsReason string          `json:"slots_reason"`  // why this many, for `weir plan`
-	Key         []string        `json:"key,omitempty"` // fields by which its input is partitioned
-	Nodes       []Node          `json:"nodes"`         // in topological order; sources first
-	Fingerprint string          `json:"fingerprint"`   // of its stateful part: state belongs to it
-	Changelog   string          `json:"changelog"`     // topic with one partition a slot: state, then progress
+	SlotsReason string          `json:"slots_reason"`   // why this many, for `weir plan`
+	Key         []string        `json:"key,omitempty"`  // fields by which its input is partitioned
+	Nodes       []Node          `json:"nodes"`          // in topological order; sources first
+	Fingerprint string          `json:"fingerprint"`    // of its stateful part: state belongs to it
+	Changelog   string          `json:"changelog"`      // topic with one partition a slot: state, then progress
+	Home        string          `json:"home,omitempty"` // the Kafka service that holds both; the server sets it
 	Outbox      string          `json:"outbox,omitempty"`
 	Sinks       []SinkGuarantee `json:"sinks"`
 

@@ -21,6 +21,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/weir-project/weir/internal/cli/connect"
 	"github.com/weir-project/weir/internal/fault"
 	"github.com/weir-project/weir/internal/lifecycle"
 	"github.com/weir-project/weir/internal/link"
@@ -50,6 +51,7 @@ type Daemon struct {
 	store   *store.Store
 	secrets *store.Secrets
 	master  *server.Master
+	pool    *connect.Pool
 	group   *lifecycle.Group
 	url     string
 	pid     int
@@ -69,7 +71,7 @@ type Daemon struct {
 // Run serves until ctx ends or a shutdown was asked for. Tasks go on when it returns, unless the shutdown stopped them.
 func Run(ctx context.Context, cfg Config) (err error) {
 	d := &Daemon{cfg: cfg, pid: os.Getpid(), work: make(chan func(), 64), wake: make(chan struct{}, 1), ended: make(chan struct{}),
-		stacks: map[string]*stack{}, workers: map[string]*worker{}}
+		stacks: map[string]*stack{}, workers: map[string]*worker{}, pool: connect.NewPool("weir-server")}
 	if err := d.open(ctx); err != nil {
 		return err
 	}
@@ -134,7 +136,7 @@ func (d *Daemon) identify(ctx context.Context) error {
 }
 
 func (d *Daemon) close() error {
-	var errs []error
+	errs := []error{d.pool.Close()}
 	if d.store != nil {
 		errs = append(errs, d.store.Close())
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/cli/api"
+	"github.com/weir-project/weir/operators"
+	"github.com/weir-project/weir/operators/stream"
 	"github.com/weir-project/weir/pipelines/checkpoint"
 	"github.com/weir-project/weir/pipelines/physical"
 )
@@ -243,8 +245,13 @@ func add(to *checkpoint.Counters, c checkpoint.Counters) {
 }
 
 // setGraph takes a graph that may differ in what touches neither positions nor state.
-func (p *pipeline) setGraph(g physical.Graph) {
+func (p *pipeline) setGraph(g physical.Graph, services map[string]operators.ServiceSpec) {
 	p.Graph, p.dirty = g, true
+	for i := range g.Stages {
+		for j := range g.Stages[i].Fragments {
+			g.Stages[i].Fragments[j].Home = stream.Home(g, g.Stages[i], services)
+		}
+	}
 	for _, s := range g.Stages {
 		if p.Stages[s.Name] == nil {
 			p.Stages[s.Name] = &stageRun{Slots: map[int]checkpoint.Counters{}, Splits: map[string][]physical.SplitOf{}}

@@ -59,7 +59,7 @@ func (s *stack) listSplits(ctx context.Context, p *pipeline, st *physical.Stage)
 	s.d.group.Go("list the splits of "+p.name+"/"+stage, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 		defer cancel()
-		found, err := splitsOf(ctx, connect.New(services, install, log), &graph, reads)
+		found, err := splitsOf(ctx, s.d.pool.With(services, install), &graph, reads)
 		s.d.post(func() {
 			p.listing[stage] = false
 			switch {

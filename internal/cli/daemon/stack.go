@@ -67,6 +67,14 @@ func specs(r *stacks.Resolved) []operators.ServiceSpec {
 	return out
 }
 
+func byName(r *stacks.Resolved) map[string]operators.ServiceSpec {
+	out := map[string]operators.ServiceSpec{}
+	for _, v := range specs(r) {
+		out[v.Name] = v
+	}
+	return out
+}
+
 // apply makes a stack what a bundle says. Everything is checked before anything changes (I7).
 func (d *Daemon) apply(ctx context.Context, b api.Bundle, r *stacks.Resolved) (api.Apply, error) {
 	if d.stopping != nil {
@@ -248,7 +256,7 @@ func (s *stack) sync(ctx context.Context) error {
 			}
 			s.pipelines = append(s.pipelines, p)
 		}
-		p.setGraph(*g)
+		p.setGraph(*g, byName(s.resolved))
 		if err := s.d.savePipeline(ctx, p); err != nil {
 			return err
 		}

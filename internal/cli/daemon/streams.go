@@ -28,15 +28,11 @@ type streamKind struct {
 }
 
 func (k streamKind) Decide(spec operators.ServiceSpec, o operators.Observed) plan.Plan {
-	services := map[string]operators.ServiceSpec{}
-	for _, v := range specs(k.s.resolved) {
-		services[v.Name] = v
-	}
 	var graphs []physical.Graph
 	for _, g := range k.s.resolved.Graphs {
 		graphs = append(graphs, *g)
 	}
-	return stream.Decide(spec, stream.Input{Observed: o, Graphs: graphs, Services: services})
+	return stream.Decide(spec, stream.Input{Observed: o, Graphs: graphs, Services: byName(k.s.resolved)})
 }
 
 func (k streamKind) Probe(ctx context.Context, _ operators.ServiceSpec, _ map[string]operators.Placement) func(*operators.Observed) {

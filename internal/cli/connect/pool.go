@@ -1,0 +1,76 @@
+package connect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/weir-project/weir/connectors/cassandra"
+	"github.com/weir-project/weir/connectors/kafka"
+	"github.com/weir-project/weir/pipelines/physical"
+)
+
+// Pool keeps one client for each way to reach a service. All slots of a process share it. mu guards the maps; a Cassandra session is opened
+// under it, so that slots which start together open one.
+type Pool struct {
+	mu        sync.Mutex
+	client    string
+	kafkas    map[string]*kafka.Client
+	cassandra map[string]*cassandra.Session
+}
+
+// NewPool makes an empty pool; client is the name by which brokers know this process.
+func NewPool(client string) *Pool {
+	return &Pool{client: client, kafkas: map[string]*kafka.Client{}, cassandra: map[string]*cassandra.Session{}}
+}
+
+// key tells connections apart by where they lead and as whom: a password that was changed opens a new client.
+func key(c physical.Connection) string {
+	return strings.Join(c.Servers, ",") + "\x00" + c.User + "\x00" + c.Password
+}
+
+func (p *Pool) kafkaClient(c physical.Connection) (*kafka.Client, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if k := p.kafkas[key(c)]; k != nil {
+		return k, nil
+	}
+	k, err := kafka.Dial(c, p.client)
+	if err != nil {
+		return nil, fmt.Errorf("connect to kafka %v: %w", c.Servers, err)
+	}
+	p.kafkas[key(c)] = k
+	return k, nil
+}
+
+func (p *Pool) cassandraSession(ctx context.Context, c physical.Connection) (*cassandra.Session, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.cassandra[key(c)]; s != nil {
+		return s, nil
+	}
+	s, err := cassandra.Dial(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	p.cassandra[key(c)] = s
+	return s, nil
+}
+
+// Close ends all clients.
+func (p *Pool) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var errs []error
+	for _, k := range p.kafkas {
+		errs = append(errs, k.Close())
+	}
+	for _, s := range p.cassandra {
+		s.Close()
+	}
+	clear(p.kafkas)
+	clear(p.cassandra)
+	return errors.Join(errs...)
+}
