@@ -206,6 +206,7 @@ func (a *Agent) adopt() error {
 func (a *Agent) watch(w *watcher) {
 	w.stopFD = int(a.stopRead.Fd())
 	w.tell = func(s seen) { a.inbox <- s }
+	w.leave = func() { a.leaveGroup(w.task) }
 	if w.shim.PID != 0 {
 		a.shims[w.task] = w.shim
 	}
@@ -271,7 +272,6 @@ func (a *Agent) see(now time.Time, s seen) error {
 	}
 	if s.ended {
 		delete(a.shims, s.task)
-		a.leaveGroup(s.task)
 	}
 	return a.perform(effects)
 }

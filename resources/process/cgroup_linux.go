@@ -10,6 +10,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/weir-project/weir/resources"
 )
@@ -90,7 +93,7 @@ func (a *Agent) groupName(id resources.TaskID) string {
 	return "weir-" + hex.EncodeToString(sum[:6]) + "-" + string(id)
 }
 
-// leaveGroup removes a task's cgroup, which is empty now.
+// leaveGroup removes a task's cgroup. It waits a little for the last of its processes to leave the process table.
 func (a *Agent) leaveGroup(id resources.TaskID) {
 	groups, err := ownCgroups()
 	if err != nil {
@@ -106,10 +109,19 @@ func (a *Agent) leaveGroup(id resources.TaskID) {
 	}
 }
 
-// removeGroup removes a cgroup that may be gone already.
+// removeGroup removes a cgroup that may be gone already. One whose last processes are being reaped is busy for a moment, which
+// nothing announces.
 func removeGroup(dir string) error {
-	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	wait := time.Millisecond
+	for {
+		err := os.Remove(dir)
+		if err == nil || errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if !errors.Is(err, unix.EBUSY) || wait > time.Second {
+			return err
+		}
+		time.Sleep(wait)
+		wait *= 2
 	}
-	return nil
 }

@@ -54,18 +54,21 @@ type rig struct {
 	dir, shim             string
 	ca                    *security.CA
 	listener              string // address
+	noCgroups             bool
 	term                  uint64
 	master                *server.Master
 	stopMaster, stopAgent func()
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig { return newRigWith(t, false) }
+
+func newRigWith(t testing.TB, noCgroups bool) *rig {
 	t.Helper()
 	path, err := buildShim()
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{dir: t.TempDir(), shim: path}
+	r := &rig{dir: t.TempDir(), shim: path, noCgroups: noCgroups}
 	if err := os.Chmod(r.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +87,7 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-func (r *rig) bundle(t *testing.T, name string, role security.Role) security.Bundle {
+func (r *rig) bundle(t testing.TB, name string, role security.Role) security.Bundle {
 	t.Helper()
 	b, err := r.ca.Issue(security.Request{CN: name, Role: role, IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour),
 		ClientAuth: role != security.RoleServer, ServerAuth: role == security.RoleServer})
@@ -94,7 +97,7 @@ func (r *rig) bundle(t *testing.T, name string, role security.Role) security.Bun
 	return b
 }
 
-func (r *rig) startMaster(t *testing.T) {
+func (r *rig) startMaster(t testing.TB) {
 	t.Helper()
 	r.term++
 	m := server.New(server.Config{Term: r.term, Expect: []resources.AgentID{"local"}})
@@ -136,7 +139,7 @@ func (r *rig) startMaster(t *testing.T) {
 	}
 }
 
-func (r *rig) startAgent(t *testing.T) {
+func (r *rig) startAgent(t testing.TB) {
 	t.Helper()
 	tls, err := security.ClientTLS(r.bundle(t, "local", security.RoleAgent), "127.0.0.1")
 	if err != nil {
@@ -147,7 +150,7 @@ func (r *rig) startAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, err := process.New(process.Config{
-		Dir: r.dir, ID: "local", Hostname: "localhost", Resources: have, Shim: r.shim,
+		Dir: r.dir, ID: "local", Hostname: "localhost", Resources: have, Shim: r.shim, NoCgroups: r.noCgroups,
 		Dial: func(ctx context.Context) (*link.Conn, error) {
 			return link.Dial(ctx, "https://"+r.listener+"/v1/agents", tls, nil, link.Options{})
 		},
@@ -172,17 +175,17 @@ func (r *rig) Subscribe(ctx context.Context, info resources.FrameworkInfo) (<-ch
 
 func (r *rig) Call(ctx context.Context, c resources.Call) error { return r.master.Call(ctx, c) }
 
-func (r *rig) RestartAgent(t *testing.T) {
+func (r *rig) RestartAgent(t testing.TB) {
 	r.stopAgent()
 	r.startAgent(t)
 }
 
-func (r *rig) RestartMaster(t *testing.T) {
+func (r *rig) RestartMaster(t testing.TB) {
 	r.stopMaster()
 	r.startMaster(t)
 }
 
-func (r *rig) KillSupervisor(t *testing.T, id resources.TaskID) {
+func (r *rig) KillSupervisor(t testing.TB, id resources.TaskID) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(process.Sandbox(r.dir, id), ".shim", shim.ShimFile))
 	if err != nil {
@@ -202,7 +205,7 @@ func (r *rig) KillSupervisor(t *testing.T, id resources.TaskID) {
 	}
 }
 
-func (r *rig) File(t *testing.T, id resources.TaskID, name string) (string, uint32) {
+func (r *rig) File(t testing.TB, id resources.TaskID, name string) (string, uint32) {
 	t.Helper()
 	path := filepath.Join(process.Sandbox(r.dir, id), name)
 	info, err := os.Stat(path)

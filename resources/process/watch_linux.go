@@ -33,12 +33,14 @@ type watcher struct {
 	child  int // the shim's process id where it is our child, to be reaped by us
 	note   string
 	tell   func(seen)
+	leave  func() // gives up what the task used beside its folder
 	stopFD int
 
 	shim     shim.Identity
 	pid      shim.Identity
 	began    bool // the task was recorded
 	orphaned bool // its shim has died
+	held     bool // a pidfd of the task itself was open until now
 	told     bool // the end was told
 	inotify  int
 }
@@ -47,6 +49,7 @@ func (w *watcher) run() {
 	err := w.follow()
 	if w.told {
 		w.settle()
+		w.leave()
 	}
 	if cerr := w.root.Close(); err == nil {
 		err = cerr
@@ -152,6 +155,7 @@ func (w *watcher) target() (int, error) {
 	if errors.Is(err, errDead) {
 		return dead, nil
 	}
+	w.held = w.orphaned && err == nil
 	return fd, err
 }
 
@@ -187,10 +191,25 @@ func (w *watcher) processDied() (ended bool, err error) {
 	}
 	message := "exit status unknown: its shim died before the task began"
 	if w.began {
+		if err := w.endGroup(); err != nil {
+			return false, err
+		}
 		message = "exit status unknown: its shim died before the task ended"
 	}
 	w.end(agent.Observation{Event: agent.ExitUnknown, Reason: agent.ReasonUnknownExit, Message: message})
 	return true, nil
+}
+
+// endGroup ends what an orphan left behind in its process group, as its shim would have seen to. Only a leader that was watched to
+// its end is followed: its number cannot have become another group's in that moment, as it may since long ago.
+func (w *watcher) endGroup() error {
+	if !w.held {
+		return nil
+	}
+	if err := unix.Kill(-w.pid.PID, unix.SIGKILL); err != nil && err != unix.ESRCH {
+		return fmt.Errorf("end process group %d: %w", w.pid.PID, err)
+	}
+	return nil
 }
 
 // reap takes a shim that is our child out of the process table, if it has ended.

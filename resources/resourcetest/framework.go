@@ -14,13 +14,13 @@ type Rig interface {
 	Subscribe(ctx context.Context, info resources.FrameworkInfo) (<-chan resources.Event, error)
 	Call(ctx context.Context, c resources.Call) error
 	// RestartAgent ends the agent as a crash would, and starts it again on the same folder.
-	RestartAgent(t *testing.T)
+	RestartAgent(t testing.TB)
 	// RestartMaster does so with the master, which forgets everything; the new one has a higher term.
-	RestartMaster(t *testing.T)
+	RestartMaster(t testing.TB)
 	// KillSupervisor kills what supervises a task, and nothing else, with SIGKILL.
-	KillSupervisor(t *testing.T, id resources.TaskID)
+	KillSupervisor(t testing.TB, id resources.TaskID)
 	// File reads a file of a task's sandbox, with its permissions.
-	File(t *testing.T, id resources.TaskID, name string) (content string, mode uint32)
+	File(t testing.TB, id resources.TaskID, name string) (content string, mode uint32)
 	// Alive reports whether a process of this host runs (and is no zombie).
 	Alive(pid int) bool
 }
@@ -30,7 +30,7 @@ const patience = 20 * time.Second
 
 // Framework is a subscriber that acknowledges all that it hears.
 type Framework struct {
-	t      *testing.T
+	t      testing.TB
 	rig    Rig
 	ID     resources.FrameworkID
 	Role   string
@@ -41,7 +41,7 @@ type Framework struct {
 }
 
 // NewFramework subscribes under an id.
-func NewFramework(t *testing.T, rig Rig, id string) *Framework {
+func NewFramework(t testing.TB, rig Rig, id string) *Framework {
 	t.Helper()
 	f := &Framework{t: t, rig: rig, ID: resources.FrameworkID(id), Role: id, last: map[resources.TaskID]resources.TaskStatus{}, seen: map[resources.TaskID][]resources.TaskState{}}
 	f.Subscribe()

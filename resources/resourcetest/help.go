@@ -9,7 +9,7 @@ import (
 	"github.com/weir-project/weir/resources"
 )
 
-func number(t *testing.T, text string) int {
+func number(t testing.TB, text string) int {
 	t.Helper()
 	n, err := strconv.Atoi(strings.TrimSpace(text))
 	if err != nil {
@@ -21,7 +21,7 @@ func number(t *testing.T, text string) int {
 func decimal(n uint16) string { return strconv.Itoa(int(n)) }
 
 // Occupy listens to some port of the ranges on 127.0.0.1 until the test ends.
-func Occupy(t *testing.T, ranges []resources.Range) uint16 {
+func Occupy(t testing.TB, ranges []resources.Range) uint16 {
 	t.Helper()
 	for _, r := range ranges {
 		for port := int(r.Begin); port <= int(r.End); port++ {

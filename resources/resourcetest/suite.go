@@ -109,7 +109,7 @@ func kill(t *testing.T, rig Rig) {
 	f.Launch(polite, stubborn)
 	for _, id := range []resources.TaskID{"polite.1", "stubborn.1"} {
 		f.Wait(id, resources.Running)
-		f.output(id, "ready\n")
+		f.Output(id, "ready\n")
 		f.Call(resources.Call{Type: resources.CallKill, Task: id})
 	}
 	f.Wait("polite.1", resources.Killed)
@@ -122,8 +122,8 @@ func kill(t *testing.T, rig Rig) {
 	}
 }
 
-// output waits until a task has written text.
-func (f *Framework) output(id resources.TaskID, want string) {
+// Output waits until a task has written text.
+func (f *Framework) Output(id resources.TaskID, want string) {
 	f.t.Helper()
 	deadline := time.Now().Add(patience)
 	for {
@@ -141,7 +141,7 @@ func descendants(t *testing.T, rig Rig) {
 	f := NewFramework(t, rig, "families")
 	f.Launch(Shell("family.1", `sleep 600 & echo $! > child; echo ready; wait`))
 	f.Wait("family.1", resources.Running)
-	f.output("family.1", "ready\n")
+	f.Output("family.1", "ready\n")
 	text, _ := rig.File(t, "family.1", "child")
 	child := number(t, text)
 	if !rig.Alive(child) {
@@ -269,7 +269,7 @@ func orphan(t *testing.T, rig Rig) {
 	f.Launch(Shell("orphan.1", `echo ready; while [ ! -e stop ]; do sleep 0.05; done`), Shell("orphan.2", `trap '' TERM; echo ready; while :; do sleep 0.05; done`))
 	for _, id := range []resources.TaskID{"orphan.1", "orphan.2"} {
 		f.Wait(id, resources.Running)
-		f.output(id, "ready\n")
+		f.Output(id, "ready\n")
 		rig.KillSupervisor(t, id)
 		if !rig.Alive(f.last[id].PID) {
 			t.Fatalf("task %s died with its supervisor", id)
@@ -301,7 +301,7 @@ func endedWhileAway(t *testing.T, rig Rig) {
 	f := NewFramework(t, rig, "aways")
 	f.Launch(Shell("away.1", `echo ready; sleep 0.3; exit 9`))
 	f.Wait("away.1", resources.Running)
-	f.output("away.1", "ready\n")
+	f.Output("away.1", "ready\n")
 	rig.RestartAgent(t)
 	if s := f.Wait("away.1", resources.Failed); s.ExitCode != 9 {
 		t.Errorf("exit code %d, want the 9 that the supervisor recorded", s.ExitCode)
