@@ -50,7 +50,11 @@ func (a *attempt) open(ctx context.Context) error {
 	if a.log, err = a.cfg.Connections.Log(ctx, a.cfg.Slot, a.cfg.Fragment); err != nil {
 		return fmt.Errorf("open the log of the slot: %w", err)
 	}
-	rec, err := a.log.Recover(ctx, a.cfg.Run, a.cfg.Term)
+	var rec *checkpoint.Recovered
+	err = a.patiently(StateStarting, "take the slot over", func() (err error) {
+		rec, err = a.log.Recover(ctx, a.cfg.Run, a.cfg.Term)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("take the slot over: %w", err)
 	}
@@ -60,7 +64,7 @@ func (a *attempt) open(ctx context.Context) error {
 	if len(rec.Outbox) == 0 {
 		return nil
 	}
-	if err := apply(ctx, a.sinks, rec.Outbox); err != nil {
+	if err := a.apply(ctx, rec.Outbox); err != nil {
 		return err
 	}
 	a.applied = max(a.applied, rec.Outbox[len(rec.Outbox)-1].Offset+1)
@@ -74,6 +78,9 @@ func (a *attempt) restore(rec *checkpoint.Recovered) error {
 	if p := rec.Progress; p != nil {
 		a.writeTime, a.applied = p.WriteTime, p.OutboxApplied
 		a.progress = *p
+		if p.Run > a.cfg.Run {
+			return fmt.Errorf("take the slot over for run %d: its progress is of run %d, which is later", a.cfg.Run, p.Run)
+		}
 		if p.Run != a.cfg.Run {
 			a.progress = a.newRun(p)
 			for _, kv := range rec.State {

@@ -57,7 +57,11 @@ func (a *attempt) commit(ctx context.Context, at moment) error {
 		c.Published = a.publish(c, at)
 	}
 	began := time.Now()
-	done, err := a.log.Commit(ctx, c)
+	var done *checkpoint.Committed
+	err := a.patiently(StateRunning, fmt.Sprintf("commit epoch %d", c.Progress.Epoch), func() (err error) {
+		done, err = a.log.Commit(ctx, c)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("commit epoch %d: %w", c.Progress.Epoch, err)
 	}
@@ -91,11 +95,39 @@ func (a *attempt) applyCommitted(ctx context.Context, outbox [][]byte, done *che
 	for i, e := range outbox {
 		entries[i] = checkpoint.OutboxEntry{Offset: done.Offsets[i], Value: e}
 	}
-	if err := apply(ctx, a.sinks, entries); err != nil {
+	if err := a.apply(ctx, entries); err != nil {
 		return err
 	}
 	a.applied = entries[len(entries)-1].Offset + 1
 	return nil
+}
+
+func (a *attempt) apply(ctx context.Context, entries []checkpoint.OutboxEntry) error {
+	return a.patiently(StateRunning, "apply the outbox", func() error { return apply(ctx, a.sinks, entries) })
+}
+
+// patience is how long a call to the outside may take before the report says that the slot waits for it.
+const patience = 5 * time.Second
+
+// patiently calls do and waits for it, as long as it takes; meanwhile the report says for what. state is the one to report when it is over.
+func (a *attempt) patiently(state, what string, do func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- do() }()
+	tick := time.NewTicker(patience)
+	defer tick.Stop()
+	waited := false
+	for began := time.Now(); ; {
+		select {
+		case err := <-done:
+			if waited && err == nil {
+				a.slot.tell(state, "")
+			}
+			return err
+		case <-tick.C:
+			waited = true
+			a.slot.tell(StateWaiting, fmt.Sprintf("%s: no answer for %s", what, time.Since(began).Round(time.Second)))
+		}
+	}
 }
 
 // state collects the changes of all combines, and what the first commit of a new run deletes of the run before.

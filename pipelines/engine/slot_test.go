@@ -27,6 +27,8 @@ type cluster struct {
 	graph physical.Graph
 	run   uint64
 	term  uint64
+	clock engine.Clock
+	watch func(physical.SlotReport)
 	mu    sync.Mutex // guards last
 	last  map[checkpoint.Slot]physical.SlotReport
 }
@@ -41,10 +43,13 @@ func (c *cluster) slot(stage string, i int, term uint64) *engine.Slot {
 	for _, s := range c.graph.Stages {
 		if s.Name == stage {
 			return engine.NewSlot(engine.SlotConfig{Slot: slotOf(stage, i), Fragment: s.Fragments[0], Channels: c.graph.Channels, Run: c.run, Term: term,
-				Connections: c.world, Log: quiet, Report: func(r physical.SlotReport) {
+				Connections: c.world, Log: quiet, Clock: c.clock, Report: func(r physical.SlotReport) {
 					c.mu.Lock()
 					defer c.mu.Unlock()
 					c.last[r.Slot] = r
+					if c.watch != nil {
+						c.watch(r)
+					}
 				}})
 		}
 	}

@@ -1,0 +1,161 @@
+package engine_test
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/weir-project/weir/pipelines/checkpoint"
+	"github.com/weir-project/weir/pipelines/engine"
+	"github.com/weir-project/weir/pipelines/physical"
+	"github.com/weir-project/weir/pipelines/pipetest"
+)
+
+// slowIngest changes the demo's source.
+func slowIngest(g physical.Graph, pace float64, bound time.Duration) physical.Graph {
+	g.Stages[0].Fragments[0].Nodes[0] = node("Read", physical.OpRead, flightSchema, physical.ReadConfig{Connector: "flights", Schema: flightSchema, Bounded: true, Disorder: bound, Pace: pace})
+	return g
+}
+
+// A reader that starts when everything was written sees every watermark before the first record: only the ends in them hold it back.
+func TestAReaderThatIsFarBehindTakesNothingForLate(t *testing.T) {
+	rows := flights(400, 20)
+	for name, bound := range map[string]time.Duration{"with a bound on disorder": disorder, "without one": 0} {
+		for kind, fault := range map[string]pipetest.Fault{"": nil, ", outcomes unknown": pipetest.Every(pipetest.CommitUnknown, 3), ", commits lost": pipetest.Every(pipetest.CommitBefore, 3)} {
+			t.Run(name+kind, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					c := newCluster(t, slowIngest(demo(2), 10, bound), rows)
+					c.world.Fault = fault
+					c.stages("ingest")
+					c.stages("hourly")
+					for s, r := range c.last {
+						if r.Counters.Late != 0 {
+							t.Errorf("slot %s took %d rows for late", s, r.Counters.Late)
+						}
+					}
+					c.stages("daily")
+					c.check(rows)
+				})
+			})
+		}
+	}
+}
+
+func TestWriteTimestampsRiseWhateverTheClockSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, demo(1), flights(500, 21))
+		c.stages("ingest", "hourly")
+		last := c.world.Progress(slotOf("hourly", 0)).WriteTime
+		rows := flights(500, 22)
+		c.world.Sources["flights"] = pipetest.Rows(flightSchema, 2, rows)
+		c.run = 2
+		c.clock = func() time.Time { return time.Now().Add(-time.Hour) }
+		c.stages("ingest", "hourly")
+		if next := c.world.Progress(slotOf("hourly", 0)).WriteTime; next <= last || next > last+1000 {
+			t.Errorf("write time went from %d to %d", last, next)
+		}
+		delays, _, _ := expect(rows)
+		got := map[string]bool{}
+		for _, r := range c.world.Table("delays").Rows() {
+			got[r] = true
+		}
+		for _, want := range delays {
+			if !got[want] {
+				t.Fatalf("the second run's row %s did not win over the first's", want)
+			}
+		}
+	})
+}
+
+func TestARunThatIsGivenUpLeavesNoStateToTheNext(t *testing.T) {
+	rows := flights(2000, 23)
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, demo(2), rows)
+		var wg sync.WaitGroup
+		for _, stage := range []string{"ingest", "hourly"} {
+			for i := range 2 {
+				slot := c.slot(stage, i, 1)
+				wg.Go(func() {
+					if err := slot.Run(t.Context()); err != nil {
+						t.Error(err)
+					}
+				})
+				wg.Go(func() { time.Sleep(1500 * time.Millisecond); slot.Stop() })
+			}
+		}
+		wg.Wait()
+		if n := c.world.StateKeys(slotOf("hourly", 0)); n == 0 {
+			t.Fatal("the first run left no open window: nothing is tested")
+		}
+		c.run = 2
+		c.stages("ingest", "hourly")
+		for i := range 2 {
+			if n := c.world.StateKeys(slotOf("hourly", i)); n != 0 {
+				t.Errorf("slot %d holds %d keys of state after the end", i, n)
+			}
+		}
+	})
+}
+
+func TestAnEarlierRunIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, demo(1), flights(10, 24))
+		c.run = 2
+		c.stages("ingest")
+		c.run = 1
+		slot := engine.NewSlot(engine.SlotConfig{Slot: slotOf("ingest", 0), Fragment: c.graph.Stages[0].Fragments[0], Channels: c.graph.Channels, Run: 1, Term: 2, Connections: c.world, Log: quiet, FailFast: true})
+		if err := slot.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "run 2") {
+			t.Errorf("error is %v", err)
+		}
+	})
+}
+
+func TestASinkThatHangsIsNamedInTheReport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, demo(1), flights(10, 25))
+		var once sync.Once
+		hung := make(chan struct{})
+		c.world.Fault = func(p pipetest.Point, s checkpoint.Slot, n int) bool {
+			if p == pipetest.ApplyBefore {
+				once.Do(func() { <-hung })
+			}
+			return false
+		}
+		go func() { time.Sleep(20 * time.Second); close(hung) }()
+		seen := make(chan physical.SlotReport, 100)
+		c.watch = func(r physical.SlotReport) {
+			if r.Slot.Stage == "hourly" {
+				seen <- r
+			}
+		}
+		c.stages("ingest", "hourly")
+		close(seen)
+		waited := false
+		var last physical.SlotReport
+		for last = range seen {
+			waited = waited || last.State == engine.StateWaiting && strings.Contains(last.Reason, "apply")
+		}
+		if !waited || last.State != engine.StateEnded {
+			t.Errorf("it was told that the slot waits: %v; the last report is %+v", waited, last)
+		}
+	})
+}
+
+func TestAHopelessSlotFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := graphOf(elements("Create", people, peopleRows...), expected("Assert", "Create"))
+		var last physical.SlotReport
+		slot := engine.NewSlot(engine.SlotConfig{Slot: slotOf("main", 0), Fragment: g.Stages[0].Fragments[0], Run: 1, Term: 1, Connections: pipetest.NewWorld(), Log: quiet,
+			Report: func(r physical.SlotReport) { last = r }})
+		var a *engine.AssertionError
+		if err := slot.Run(t.Context()); !errors.As(err, &a) || len(a.Unexpected) != 4 {
+			t.Errorf("error is %v", err)
+		}
+		if last.State != engine.StateFailed || last.Reason == "" {
+			t.Errorf("report is %+v", last)
+		}
+	})
+}
