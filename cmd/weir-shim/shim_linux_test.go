@@ -231,11 +231,12 @@ func TestAnIntentIsRunOnceAndByOneShim(t *testing.T) {
 // runs is recorded.
 func TestAShimThatIsKilledLeavesNoUnrecordedTask(t *testing.T) {
 	recorded := 0
-	for i := range 60 {
+	const times = 40
+	for i := range times {
 		marker := fmt.Sprintf("weir-shim-orphan-%d-%d", os.Getpid(), i)
 		dir := folderFor(t, "", func(in *shim.Intent) { in.Argv = []string{"sh", "-c", "while :; do sleep 0.05; done", marker} })
 		c := start(t, "run", dir)
-		time.Sleep(time.Duration(i) * 200 * time.Microsecond) // the moment is what is tested
+		time.Sleep(time.Duration(i) * 300 * time.Microsecond) // the moment is what is tested
 		if err := c.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
@@ -248,8 +249,8 @@ func TestAShimThatIsKilledLeavesNoUnrecordedTask(t *testing.T) {
 		}
 		eventually(t, "nothing of it runs without a record", func() bool { return find(t, marker, dir) == 0 })
 	}
-	if recorded == 0 || recorded == 60 {
-		t.Errorf("%d of 60 starts were recorded: the moments do not cover the start", recorded)
+	if recorded == 0 || recorded == times {
+		t.Errorf("%d of %d starts were recorded: the moments do not cover the start", recorded, times)
 	}
 }
 

@@ -119,7 +119,10 @@ func (r *rig) startMaster(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.listener, r.master = l.Addr().String(), m
+	if r.listener == "" {
+		r.listener = l.Addr().String()
+	}
+	r.master = m
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {

@@ -140,7 +140,10 @@ func (f *Framework) Launch(tasks ...resources.TaskInfo) {
 // Wait waits for a task to be in a state.
 func (f *Framework) Wait(id resources.TaskID, state resources.TaskState) resources.TaskStatus {
 	f.t.Helper()
-	f.until(fmt.Sprintf("%s of task %s", state, id), func() bool { return f.last[id].State == state })
+	f.until(fmt.Sprintf("%s of task %s", state, id), func() bool { return f.last[id].State == state || f.last[id].State.Terminal() })
+	if s := f.last[id]; s.State != state {
+		f.t.Fatalf("task %s has ended: %s, %s, exit code %d: %s; want %s", id, s.State, s.Reason, s.ExitCode, s.Message, state)
+	}
 	return f.last[id]
 }
 

@@ -310,8 +310,9 @@ func endedWhileAway(t *testing.T, rig Rig) {
 
 func launchedOnce(t *testing.T, rig Rig) {
 	f := NewFramework(t, rig, "onces")
-	f.Launch(Shell("once.1", "echo run >> ../../ran; sleep 600"))
+	f.Launch(Shell("once.1", "echo run >> ../../ran; echo ready; sleep 600"))
 	f.Wait("once.1", resources.Running)
+	f.Output("once.1", "ready\n")
 	o := f.Offer()
 	err := f.Try(resources.Call{Type: resources.CallAccept, Offers: []resources.OfferID{o.ID},
 		Operations: []resources.Operation{{Type: resources.Launch, Tasks: []resources.TaskInfo{Shell("once.1", "echo run >> ../../ran")}}}})
