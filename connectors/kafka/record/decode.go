@@ -195,15 +195,22 @@ func skipHeaders(buf []byte, pos int) (int, bool) {
 	return pos, pos == len(buf)
 }
 
-// varint reads a zigzag varint; the one-byte form, by far the most frequent, without a loop.
+// varint reads a zigzag varint; the forms of one and two bytes, by far the most frequent, without a loop.
 func varint(b []byte, pos int) (int64, int, bool) {
-	if pos < len(b) && b[pos] < 0x80 {
-		u := uint64(b[pos])
-		return int64(u>>1) ^ -int64(u&1), pos + 1, true
-	}
-	if pos > len(b) {
+	if uint(pos) >= uint(len(b)) {
 		return 0, pos, false
 	}
+	if u := uint64(b[pos]); u < 0x80 {
+		return int64(u>>1) ^ -int64(u&1), pos + 1, true
+	}
+	if pos+1 < len(b) && b[pos+1] < 0x80 {
+		u := uint64(b[pos]&0x7f) | uint64(b[pos+1])<<7
+		return int64(u>>1) ^ -int64(u&1), pos + 2, true
+	}
+	return longVarint(b, pos)
+}
+
+func longVarint(b []byte, pos int) (int64, int, bool) {
 	u, n := binary.Uvarint(b[pos:])
 	if n <= 0 {
 		return 0, pos, false

@@ -27,13 +27,24 @@ func reseal(raw []byte) []byte {
 	return raw
 }
 
+// plain takes compressed bytes for the records themselves: the compressors have a fuzz test of their own.
+type plain struct{}
+
+func (plain) Compress(dst, src []byte, _ record.Compression) ([]byte, error) {
+	return append(dst, src...), nil
+}
+
+func (plain) Decompress(dst, src []byte, _ record.Compression, _ int) ([]byte, error) {
+	return append(dst, src...), nil
+}
+
 // FuzzDecode: whatever the bytes are, and even with the right CRC, nothing panics, no span leaves the buffer, and offsets stay in the batch.
 func FuzzDecode(f *testing.F) {
 	r := &checkpoint.Records{}
 	r.Append([]byte("key"), []byte("value"), 17)
 	r.Append(nil, nil, -17)
 	for c := record.None; c <= record.Zstd; c++ {
-		raw, err := record.Append(nil, r, 0, 2, record.Producer{ID: 3, Transactional: true, Compression: c}, codec{})
+		raw, err := record.Append(nil, r, 0, 2, record.Producer{ID: 3, Transactional: true, Compression: c}, plain{})
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -53,7 +64,7 @@ func FuzzDecode(f *testing.F) {
 			}
 			pos = next
 			var c record.Columns
-			if _, err := b.Marker(&c, codec{}); err != nil {
+			if _, err := b.Marker(&c, plain{}); err != nil {
 				continue
 			}
 			for i := range c.Len() {

@@ -1,0 +1,129 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weir-project/weir/pipelines/checkpoint"
+	"github.com/weir-project/weir/pipelines/physical"
+)
+
+// ofCommit are the requests at which an owner is killed: those of a takeover and of a commit.
+var ofCommit = []kmsg.Key{kmsg.InitProducerID, kmsg.AddPartitionsToTxn, kmsg.Produce, kmsg.EndTxn, kmsg.Fetch, kmsg.ListOffsets}
+
+// life is a slot's owner that reads numbers from a position and writes them, until it is killed.
+type life struct {
+	servers []string
+	term    uint64
+	rnd     *rand.Rand
+	upTo    int
+}
+
+var errKilled = errors.New("killed")
+
+// run recovers, checks what it finds, and commits a few numbers at a time. It is killed at the n-th request of a takeover or a commit.
+func (l *life) run(t *testing.T, c *Client, fault *fault) error {
+	ctx, cancel := context.WithCancelCause(testContext(t))
+	defer cancel(nil)
+	left := l.rnd.IntN(60)
+	fault.armIf(func(key int16) bool {
+		if slices.Contains(ofCommit, kmsg.Key(key)) {
+			left--
+		}
+		return left < 0
+	}, l.rnd.IntN(2) == 0, func() {
+		fault.kill()
+		cancel(errKilled)
+	})
+	log := logOf(c, 0)
+	found, err := log.Recover(ctx, 1, l.term)
+	if err != nil {
+		return err
+	}
+	at, epoch := 0, uint64(0)
+	if found.Progress != nil {
+		at, epoch = int(found.Progress.Positions["Read|0"].Offset), found.Progress.Epoch
+		if want := fmt.Sprint(at); len(found.State) != 1 || string(found.State[0].Value) != want {
+			t.Errorf("term %d: state %q at position %s", l.term, found.State, want)
+		}
+	}
+	for at < l.upTo {
+		next := min(at+1+l.rnd.IntN(9), l.upTo)
+		var ids []int
+		for ; at < next; at++ {
+			ids = append(ids, at)
+		}
+		epoch++
+		commit := commitOf(log, epoch, ids...)
+		commit.Progress.Positions = map[string]checkpoint.Position{"Read|0": {Offset: int64(at)}}
+		commit.State = []checkpoint.KV{{Key: []byte("sum"), Value: []byte(fmt.Sprint(at))}}
+		commit.Outbox = [][]byte{[]byte(fmt.Sprint(at))}
+		if _, err := log.Commit(ctx, commit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestEveryNumberIsThereOnceWhereverTheOwnerIsKilled(t *testing.T) {
+	const deaths, numbers = 200, 2000
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	k := cluster(t, 3)
+	l := &life{servers: k.ListenAddrs(), rnd: rand.New(rand.NewPCG(seed, 1)), upTo: numbers}
+	killed := 0
+	for done := false; !done; {
+		l.term++
+		c, err := Dial(physical.Connection{Servers: l.servers}, fmt.Sprintf("life %d", l.term))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fault := injectInto(c)
+		err = l.run(t, c, fault)
+		if done = err == nil; !done {
+			killed += fault.fired
+			if !errors.Is(err, errKilled) && !strings.Contains(err.Error(), errKilled.Error()) {
+				t.Fatalf("term %d ended by %v", l.term, err)
+			}
+		}
+		if done && killed < deaths {
+			l.upTo += numbers / 10
+			done = false
+		}
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	assertOnce(t, l.servers, l.upTo)
+	t.Logf("%d deaths, %d numbers, %d terms", killed, l.upTo, l.term)
+}
+
+// assertOnce reads the numbers below n with the other client: each once, and in order within its partition.
+func assertOnce(t *testing.T, servers []string, n int) {
+	t.Helper()
+	seen, last := map[int]int{}, map[int32]int{}
+	for _, r := range readAll(t, servers, outTopic, outParts) {
+		var id int
+		if _, err := fmt.Sscan(r.key, &id); err != nil {
+			t.Fatal(err)
+		}
+		if seen[id]++; seen[id] > 1 {
+			t.Errorf("%d is there %d times", id, seen[id])
+		}
+		if before, ok := last[r.partition]; ok && id < before {
+			t.Errorf("partition %d: %d after %d", r.partition, id, before)
+		}
+		last[r.partition] = id
+	}
+	if len(seen) != n {
+		t.Errorf("%d numbers are visible, want %d", len(seen), n)
+	}
+}
