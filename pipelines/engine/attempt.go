@@ -75,7 +75,11 @@ func (a *attempt) open(ctx context.Context) error {
 // never go back.
 func (a *attempt) restore(rec *checkpoint.Recovered) error {
 	a.ends = map[string]map[int32]int64{}
-	if p := rec.Progress; p != nil {
+	p := rec.Progress
+	if p == nil {
+		p = rec.Previous // of a log that keeps runs apart itself
+	}
+	if p != nil {
 		a.writeTime, a.applied = p.WriteTime, p.OutboxApplied
 		a.progress = *p
 		if p.Run > a.cfg.Run {

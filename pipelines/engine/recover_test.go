@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/pipelines/checkpoint"
+	"github.com/weir-project/weir/pipelines/column"
 	"github.com/weir-project/weir/pipelines/engine"
 	"github.com/weir-project/weir/pipelines/physical"
 	"github.com/weir-project/weir/pipelines/pipetest"
@@ -36,12 +37,67 @@ func TestAReaderThatIsFarBehindTakesNothingForLate(t *testing.T) {
 							t.Errorf("slot %s took %d rows for late", s, r.Counters.Late)
 						}
 					}
+					checkPublished(t, c.world.Published("_weir.flights.departures.watermarks"))
 					c.stages("daily")
 					c.check(rows)
 				})
 			})
 		}
 	}
+}
+
+// checkPublished holds what every reader relies on: a writer's watermarks and ends never fall, and watermarks are of the precision of record times.
+func checkPublished(t *testing.T, all []checkpoint.Published) {
+	t.Helper()
+	last := map[string]checkpoint.Published{}
+	for _, p := range all {
+		before := last[p.Writer]
+		if before.Writer != "" && p.Watermark < before.Watermark {
+			t.Errorf("writer %s published the watermark %d after %d", p.Writer, p.Watermark, before.Watermark)
+		}
+		for part, end := range before.Ends {
+			if p.Ends[part] < end {
+				t.Errorf("writer %s published the end %d of partition %d after %d", p.Writer, p.Ends[part], part, end)
+			}
+		}
+		if p.Watermark != column.MaxTime && p.Watermark != column.MinTime && p.Watermark%1000 != 0 {
+			t.Errorf("writer %s published the watermark %d, between two milliseconds", p.Writer, p.Watermark)
+		}
+		last[p.Writer] = p
+	}
+	if len(last) != 2 {
+		t.Errorf("%d writers published", len(last))
+	}
+	for _, p := range last {
+		if !p.Ended || p.Watermark != column.MaxTime {
+			t.Errorf("the last word of writer %s is %+v", p.Writer, p)
+		}
+	}
+}
+
+// The first combine emits an hour two hours late; the second, by day, must wait for it.
+func TestACombineBehindOneWithLatenessWaitsForIt(t *testing.T) {
+	rows := flights(6000, 26) // two days
+	synctest.Test(t, func(t *testing.T) {
+		g := demo(1)
+		first := g.Stages[1].Fragments[0].Nodes[1]
+		cfg := physical.CombineConfig{GroupBy: []string{"origin"}, Window: physical.WindowConfig{Type: "fixed", Size: time.Hour}, Lateness: 2 * time.Hour,
+			Aggregates: []physical.Aggregate{{Name: "flights", Fn: "count", Kind: column.Int64}, {Name: "delay_sum", Fn: "sum", Expr: "delay", Kind: column.Int64}, {Name: "delay_max", Fn: "max", Expr: "delay", Kind: column.Int64}}}
+		daily := g.Stages[2].Fragments[0].Nodes
+		perDay := daily[2]
+		perDay.Inputs = []string{first.Path}
+		g.Stages[1].Fragments[0].Nodes = []physical.Node{g.Stages[1].Fragments[0].Nodes[0], node(first.Path, physical.OpCombine, hourSchema, cfg, "Departures"), perDay, daily[3], daily[4], daily[5]}
+		if daily[3].Path != "Day" || perDay.Op != physical.OpCombine {
+			t.Fatal("the demo's graph is not the one that this test knows")
+		}
+		c := newCluster(t, g, rows)
+		c.stages("ingest", "hourly")
+		_, _, want := expect(rows)
+		same(t, "daily rows", c.world.Table("csv").Rows(), want)
+		if k := c.last[slotOf("hourly", 0)].Counters; k.In != 6000 || k.Absorbed != 6000 || k.Written != int64(len(want)) || k.Emitted <= k.Written {
+			t.Errorf("counters are %+v", k)
+		}
+	})
 }
 
 func TestWriteTimestampsRiseWhateverTheClockSays(t *testing.T) {

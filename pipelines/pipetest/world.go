@@ -116,6 +116,17 @@ func (w *World) Records(topic string) []string {
 	return out
 }
 
+// Published are all publications of a watermark topic, in order.
+func (w *World) Published(topic string) []checkpoint.Published {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []checkpoint.Published
+	for _, r := range w.topics[topic][0] {
+		out = append(out, *r.published)
+	}
+	return out
+}
+
 // Table returns a table, made when it is first asked for.
 func (w *World) Table(name string) *Table {
 	w.mu.Lock()
