@@ -437,6 +437,11 @@ func TestANodeThatDiesIsWaitedForAndNoAcknowledgedRowIsLost(t *testing.T) {
 	if err := shared.stop(); err != nil {
 		t.Fatal(err)
 	}
+	select {
+	case err := <-done:
+		t.Fatalf("the writer ended before the node was killed: %v", err)
+	default:
+	}
 	if err := shared.start(); err != nil {
 		t.Fatal(err)
 	}
