@@ -36,7 +36,7 @@ func (r Resources) of(name string) string {
 	if len(got) == 0 {
 		return "none"
 	}
-	return got.String()
+	return got.Summary()
 }
 
 // conversion says what an operation on x turns into what.

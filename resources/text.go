@@ -32,6 +32,22 @@ func (r Resource) String() string {
 	return head + r.Scalar.String()
 }
 
+// Summary prints the vector for people: a set of many items as its first and their number. It is not read back.
+func (r Resources) Summary() string {
+	var parts []string
+	for _, x := range r.Normal() {
+		if n := len(x.Set); n > 4 {
+			parts = append(parts, fmt.Sprintf("%s:{%s, … %d in all}", x.head(), x.Set[0], n))
+			continue
+		}
+		parts = append(parts, x.String())
+	}
+	if len(parts) == 0 {
+		return "nothing"
+	}
+	return strings.Join(parts, "; ")
+}
+
 // String prints a range with both ends, 9000-9000 for a single port.
 func (r Range) String() string { return fmt.Sprintf("%d-%d", r.Begin, r.End) }
 

@@ -15,6 +15,7 @@ const (
 	ReasonUnknownExit = "REASON_EXECUTOR_TERMINATED"
 	ReasonLaunch      = "REASON_CONTAINER_LAUNCH_FAILED"
 	ReasonInvalid     = "REASON_TASK_INVALID"
+	ReasonMemory      = "REASON_CONTAINER_LIMITATION_MEMORY"
 	ReasonPortInUse   = "REASON_PORT_IN_USE" // Weir's own: a port that the task asks for is taken by something else
 )
 

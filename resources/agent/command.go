@@ -114,7 +114,7 @@ func (a *Agent) checkLaunch(info resources.TaskInfo, fresh map[resources.TaskID]
 		return fmt.Errorf("launch task %s: it was launched here before; a task id is used once", info.ID)
 	}
 	if !free.Contains(info.Resources) {
-		return fmt.Errorf("launch task %s: it needs %s, free is %s", info.ID, info.Resources, free)
+		return fmt.Errorf("launch task %s: it needs %s, free is %s", info.ID, info.Resources.Summary(), free.Summary())
 	}
 	return nil
 }

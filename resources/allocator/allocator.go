@@ -89,11 +89,11 @@ func (r Reason) String() string {
 	case Suppressed:
 		return head + ": it has suppressed offers"
 	case Filtered:
-		return fmt.Sprintf("%s: it declined %s until %s", head, r.Left, r.Until.UTC().Format("15:04:05.000"))
+		return fmt.Sprintf("%s: it declined %s until %s", head, r.Left.Summary(), r.Until.UTC().Format("15:04:05.000"))
 	case OthersOnly:
-		return fmt.Sprintf("%s: what is left is reserved for others: %s", head, r.Left)
+		return fmt.Sprintf("%s: what is left is reserved for others: %s", head, r.Left.Summary())
 	case TooLittle:
-		return fmt.Sprintf("%s: what is left is too little for an offer: %s", head, r.Left)
+		return fmt.Sprintf("%s: what is left is too little for an offer: %s", head, r.Left.Summary())
 	case NoAgents:
 		return head + ": no agent is registered"
 	}

@@ -162,7 +162,7 @@ func (m *Master) checkTask(t resources.TaskInfo, p *accepted) error {
 		}
 	}
 	if !p.rest.Contains(t.Resources) {
-		return fmt.Errorf("task %s: it needs %s, the offer has %s", t.ID, t.Resources, p.rest)
+		return fmt.Errorf("task %s: it needs %s, the offer has %s", t.ID, t.Resources.Summary(), p.rest.Summary())
 	}
 	for _, v := range t.Resources.Volumes() {
 		if whole, ok := p.rest.Volume(v.Volume.ID); !ok || whole.Scalar != v.Scalar {

@@ -71,7 +71,7 @@ func New(c Config) (*Agent, error) {
 	}
 	a.pure = agent.New(agent.Config{Info: resources.AgentInfo{ID: c.ID, Hostname: c.Hostname, Attributes: c.Attributes, Resources: c.Resources}, NewID: c.NewID}, saved)
 	if short := a.pure.Shortage(); !short.Empty() {
-		a.log.Warn("the host has less than is reserved on it", "missing", short.String())
+		a.log.Warn("the host has less than is reserved on it", "missing", short.Summary())
 	}
 	return a, nil
 }
@@ -206,6 +206,7 @@ func (a *Agent) adopt() error {
 func (a *Agent) watch(w *watcher) {
 	w.stopFD = int(a.stopRead.Fd())
 	w.tell = func(s seen) { a.inbox <- s }
+	w.outOfMemory = func() bool { return a.outOfMemory(w.task) }
 	w.leave = func() { a.leaveGroup(w.task) }
 	if w.shim.PID != 0 {
 		a.shims[w.task] = w.shim

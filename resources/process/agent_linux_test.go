@@ -212,6 +212,9 @@ func TestMemoryIsLimitedWhereTheHostLetsUs(t *testing.T) {
 		t.Skip(running.Message)
 	}
 	s := f.Wait("eats.1", resources.Failed)
+	if s.Reason != "REASON_CONTAINER_LIMITATION_MEMORY" || !strings.Contains(s.Message, "more than its mem") {
+		t.Errorf("reason %s, message %q; want the limit named", s.Reason, s.Message)
+	}
 	if out, _ := r.File(t, "eats.1", "stdout"); strings.Contains(out, "survived") {
 		t.Errorf("a task of 64 MiB took 300 MB: %+v", s)
 	}

@@ -93,6 +93,26 @@ func (a *Agent) groupName(id resources.TaskID) string {
 	return "weir-" + hex.EncodeToString(sum[:6]) + "-" + string(id)
 }
 
+// outOfMemory reports whether the kernel killed a process of the task for its limit.
+func (a *Agent) outOfMemory(id resources.TaskID) bool {
+	groups, err := ownCgroups()
+	if err != nil {
+		return false
+	}
+	for _, counter := range []string{filepath.Join(groups.v1memory, a.groupName(id), "memory.oom_control"), filepath.Join(groups.v2, a.groupName(id), "memory.events")} {
+		data, err := os.ReadFile(counter)
+		if err != nil {
+			continue // that version of cgroups is not mounted, or has no group of the task
+		}
+		for _, line := range strings.Split(string(data), "\n") {
+			if n, ok := strings.CutPrefix(line, "oom_kill "); ok && strings.TrimSpace(n) != "0" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // leaveGroup removes a task's cgroup. It waits a little for the last of its processes to leave the process table.
 func (a *Agent) leaveGroup(id resources.TaskID) {
 	groups, err := ownCgroups()

@@ -27,14 +27,16 @@ type seen struct {
 // watcher follows one task until it ends, or until the agent does: one goroutine that sleeps in poll(2) on the shim's folder
 // (inotify), on the process that matters (pidfd) and on the agent's end (a pipe).
 type watcher struct {
-	task   resources.TaskID
-	root   *os.Root // the shim's folder
-	boot   string
-	child  int // the shim's process id where it is our child, to be reaped by us
-	note   string
-	tell   func(seen)
-	leave  func() // gives up what the task used beside its folder
-	stopFD int
+	task  resources.TaskID
+	root  *os.Root // the shim's folder
+	boot  string
+	child int // the shim's process id where it is our child, to be reaped by us
+	note  string
+	tell  func(seen)
+	// outOfMemory reports whether the kernel killed something of the task for its memory limit.
+	outOfMemory func() bool
+	leave       func() // gives up what the task used beside its folder
+	stopFD      int
 
 	shim     shim.Identity
 	pid      shim.Identity
@@ -115,7 +117,12 @@ func (w *watcher) look() (ended bool, err error) {
 	var exit shim.Exit
 	ended, err = readRecord(w.root, shim.ExitFile, &exit)
 	if ended {
-		w.end(exitObservation(exit))
+		o := exitObservation(exit)
+		if o.Event == agent.ExitedBad && w.outOfMemory() {
+			o.Reason = agent.ReasonMemory
+			o.Message += "; the kernel killed it, or a process of it, for using more than its mem: give it more"
+		}
+		w.end(o)
 	}
 	return ended, err
 }
