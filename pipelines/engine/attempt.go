@@ -79,23 +79,20 @@ func (a *attempt) restore(rec *checkpoint.Recovered) error {
 	if p == nil {
 		p = rec.Previous // of a log that keeps runs apart itself
 	}
-	if p != nil {
-		a.writeTime, a.applied = p.WriteTime, p.OutboxApplied
-		a.progress = *p
-		if p.Run > a.cfg.Run {
-			return fmt.Errorf("take the slot over for run %d: its progress is of run %d, which is later", a.cfg.Run, p.Run)
-		}
-		if p.Run != a.cfg.Run {
-			a.progress = a.newRun(p)
-			for _, kv := range rec.State {
-				a.drop = append(a.drop, checkpoint.KV{Key: kv.Key})
-			}
-			return nil
-		}
-	} else {
+	switch {
+	case p == nil:
 		a.progress = checkpoint.Progress{Version: 1, Run: a.cfg.Run, Watermark: column.MinTime}
 		return nil
+	case p.Run > a.cfg.Run:
+		return fmt.Errorf("take the slot over for run %d: its progress is of run %d, which is later", a.cfg.Run, p.Run)
+	case p.Run < a.cfg.Run:
+		a.progress, a.writeTime, a.applied = a.newRun(p), p.WriteTime, p.OutboxApplied
+		for _, kv := range rec.State { // of a log that does not keep them apart
+			a.drop = append(a.drop, checkpoint.KV{Key: kv.Key})
+		}
+		return nil
 	}
+	a.progress, a.writeTime, a.applied = *p, p.WriteTime, p.OutboxApplied
 	for topic, ends := range rec.Ends {
 		a.ends[topic] = clone(ends)
 	}

@@ -52,7 +52,10 @@ func (a *attempt) commit(ctx context.Context, at moment) error {
 	if err := a.flow.conserved(); err != nil {
 		return err
 	}
-	c := &checkpoint.Commit{Outputs: a.buf.written(), Sources: a.buf.sources, State: a.state(), Outbox: a.buf.outbox, Progress: a.next(at)}
+	c := &checkpoint.Commit{Outputs: a.buf.written(), State: a.state(), Outbox: a.buf.outbox, Progress: a.next(at)}
+	if len(c.Outputs) > 0 {
+		c.Sources = a.buf.sources // a log that has to wait for offsets pays for it with a round trip
+	}
 	if at != afterwards {
 		c.Published = a.publish(c, at)
 	}

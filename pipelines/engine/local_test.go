@@ -114,16 +114,16 @@ func TestWindowsOverFlattenedBranches(t *testing.T) {
 }
 
 func TestLogPrintsLinesOrASortedTable(t *testing.T) {
-	lines := node("Lines", physical.OpLog, column.Schema{}, physical.LogConfig{}, "Create")
+	lines := node("Lines", physical.OpLog, column.Schema{}, physical.LogConfig{Prefix: "row: "}, "Create")
 	top := node("Top", physical.OpLog, column.Schema{}, physical.LogConfig{Table: true, Sort: []string{"-age", "name"}, Limit: 3, Title: "the eldest"}, "Create")
 	_, out, err := runLocal(t, graphOf(elements("Create", people, peopleRows...), lines, top))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"name": "ann", "age": 30, "at": 0}
-{"name": "bob", "age": 20, "at": 30}
-{"name": "cid", "age": 20, "at": 60}
-{"name": "dan", "age": 50, "at": 61}
+	want := `row: {"name": "ann", "age": 30, "at": 0}
+row: {"name": "bob", "age": 20, "at": 30}
+row: {"name": "cid", "age": 20, "at": 60}
+row: {"name": "dan", "age": 50, "at": 61}
 the eldest
 name  age  at
 dan    50  61

@@ -78,10 +78,10 @@ func (p *printer) line(v *vertex, b *column.Batch, row int) error {
 		return v.fail(err)
 	}
 	if p.out == nil {
-		p.log.Info("row", "node", v.spec.Path, "row", string(text))
+		p.log.Info("row", "node", v.spec.Path, "row", p.cfg.Prefix+string(text))
 		return nil
 	}
-	if _, err := fmt.Fprintf(p.out, "%s\n", text); err != nil {
+	if _, err := fmt.Fprintf(p.out, "%s%s\n", p.cfg.Prefix, text); err != nil {
 		return v.fail(fmt.Errorf("print a row: %w", err))
 	}
 	return nil

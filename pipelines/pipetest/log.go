@@ -44,7 +44,11 @@ func (l *memoryLog) Recover(_ context.Context, run, term uint64) (*checkpoint.Re
 	r := &checkpoint.Recovered{Ends: map[string]map[int32]int64{}}
 	if s.progress != nil {
 		p := *s.progress
-		r.Progress = &p
+		if p.Run == run {
+			r.Progress = &p
+		} else { // as Kafka's log does: the state is that of its run
+			r.Previous, s.state = &p, map[string][]byte{}
+		}
 		for _, e := range s.outbox {
 			if e.Offset >= p.OutboxApplied {
 				r.Outbox = append(r.Outbox, e)
