@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/user"
 	"path"
@@ -20,17 +19,6 @@ import (
 )
 
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-// portError says which port cannot be had.
-type portError struct {
-	task    resources.TaskID
-	address string
-	err     error
-}
-
-func (e *portError) Error() string {
-	return fmt.Sprintf("task %s: port %s is in use by another process (%v); stop that process, or leave the port free to be chosen", e.task, e.address, e.err)
-}
 
 // launch makes the sandbox and starts the shim. Nothing has run when it fails.
 func (a *Agent) launch(info resources.TaskInfo) (*watcher, error) {
@@ -75,36 +63,6 @@ func (a *Agent) launch(info resources.TaskInfo) (*watcher, error) {
 		return nil, errors.Join(err, root.Close())
 	}
 	return &watcher{task: info.ID, root: root, boot: a.boot, child: id.PID, shim: id, note: note}, nil
-}
-
-// checkPorts refuses ports that something on this host listens to. Which of two starts at the same moment wins is for the
-// kernel to say; this only makes the common mistake readable.
-func checkPorts(info resources.TaskInfo) error {
-	hosts := info.Resources.Items(resources.Addresses)
-	if len(hosts) == 0 {
-		hosts = []string{"127.0.0.1"}
-	}
-	const most = 64 // a task that holds more has a range to choose from, not ports that it needs
-	tried := 0
-	for _, r := range info.Resources.PortRanges(resources.Ports) {
-		for port := int(r.Begin); port <= int(r.End) && tried < most; port++ {
-			tried++
-			for _, host := range hosts {
-				address := net.JoinHostPort(host, strconv.Itoa(port))
-				l, err := net.Listen("tcp", address)
-				if errors.Is(err, syscall.EADDRINUSE) {
-					return &portError{info.ID, address, syscall.EADDRINUSE}
-				}
-				if err != nil {
-					return fmt.Errorf("task %s: try port %s: %w", info.ID, address, err)
-				}
-				if err := l.Close(); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
 }
 
 // places replaces the names of directories by their paths.

@@ -18,8 +18,6 @@ func number(t testing.TB, text string) int {
 	return n
 }
 
-func decimal(n uint16) string { return strconv.Itoa(int(n)) }
-
 // Occupy listens to some port of the ranges on 127.0.0.1 until the test ends.
 func Occupy(t testing.TB, ranges []resources.Range) uint16 {
 	t.Helper()

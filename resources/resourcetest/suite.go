@@ -1,6 +1,8 @@
 package resourcetest
 
 import (
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -352,8 +354,8 @@ func portInUse(t *testing.T, rig Rig) {
 	task.Resources = task.Resources.Add(resources.Resources{resources.RangesOf(resources.Ports, resources.Range{Begin: port, End: port})})
 	f.Accept(o, resources.Operation{Type: resources.Launch, Tasks: []resources.TaskInfo{task}})
 	s := f.Wait("port.1", resources.Dropped)
-	if s.Reason != "REASON_PORT_IN_USE" || !strings.Contains(s.Message, "127.0.0.1:"+decimal(port)) {
-		t.Errorf("reason %s, message %q; want the port by name", s.Reason, s.Message)
+	if s.Reason != "REASON_PORT_IN_USE" || !strings.Contains(s.Message, fmt.Sprintf("127.0.0.1:%d is in use by process %d (", port, os.Getpid())) {
+		t.Errorf("reason %s, message %q; want the port and who has it", s.Reason, s.Message)
 	}
 }
 
