@@ -128,6 +128,12 @@ func (a Attempt) Ended(t Task) Attempt {
 	return a.Failed(t.Since, string(t.State)+", "+cause)
 }
 
+// Unheard reports whether the attempt's task was launched and nothing is known of it: t is an older task of the pod, or none. A task whose
+// end was counted is known to be over, also when its agent has forgotten it since.
+func (a Attempt) Unheard(t Task) bool {
+	return a.Task != "" && a.Task != t.ID && a.Task != a.Settled
+}
+
 // Succeeded forgets the failures.
 func (a Attempt) Succeeded() Attempt {
 	a.Failures, a.LastError, a.NotBefore = 0, "", time.Time{}

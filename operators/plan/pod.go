@@ -24,7 +24,7 @@ func Pod(spec operators.ServiceSpec, index int, o operators.Observed, build func
 	want := build(spec, index)
 	name := want.Name()
 	task := o.Tasks[name]
-	if launched := o.Attempts[LaunchID(name)].Task; launched != "" && launched != task.ID {
+	if o.Attempts[LaunchID(name)].Unheard(task) {
 		// Stored and accepted, nothing heard: whatever the older task says is past (C2, I3).
 		return []Step{launchStep(operators.Launch{Pod: want, Spec: spec}, task, o)}
 	}
@@ -47,7 +47,7 @@ func launchStep(l operators.Launch, task operators.Task, o operators.Observed) S
 	attempt := o.Attempts[id]
 	s := Step{ID: id, Action: l}
 	switch {
-	case attempt.Task != "" && attempt.Task != task.ID:
+	case attempt.Unheard(task):
 		s.Status, s.Reason = Prepared, fmt.Sprintf("task %s was launched, its agent has not said so yet", attempt.Task)
 	case task.State == resources.Running && task.Revision == l.Pod.Revision:
 		s.Status, s.Done = Complete, true

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/weir-project/weir/operators"
@@ -43,7 +44,27 @@ func (s *Service) pass(ctx context.Context) {
 		}
 	}
 	s.appetite(ctx, launches > 0)
+	s.inquire(ctx, now)
 	s.show(spec, wanted, p, o, now)
+}
+
+// inquire asks about tasks that were launched and never spoken of: the server may have died between the accept and the first status.
+func (s *Service) inquire(ctx context.Context, now time.Time) {
+	if now.Sub(s.asked) < killAgain {
+		return
+	}
+	var ids []resources.TaskID
+	for id, a := range s.rec.Attempts {
+		pod, launch := strings.CutSuffix(id, plan.LaunchID(""))
+		if launch && !s.busy[id] && a.Unheard(s.tasks[pod]) && now.Sub(a.At) > killAgain {
+			ids = append(ids, a.Task)
+		}
+	}
+	if len(ids) == 0 {
+		return
+	}
+	s.asked = now
+	s.say(s.call(ctx, resources.Call{Type: resources.CallReconcile, Tasks: ids}))
 }
 
 func (s *Service) decide(spec operators.ServiceSpec, wanted bool, o operators.Observed) plan.Plan {

@@ -87,6 +87,7 @@ type Service struct {
 	began    time.Time
 	took     time.Duration
 	noOffer  string
+	asked    time.Time // when the master was last asked about launched tasks that nobody spoke of
 
 	mu     sync.Mutex
 	spec   operators.ServiceSpec
@@ -235,6 +236,9 @@ func (s *Service) event(ctx context.Context, ev resources.Event) {
 // updated takes a task's status in, books the end of an attempt, and only then acknowledges: a status that was not booked comes again.
 func (s *Service) updated(ctx context.Context, st resources.TaskStatus) {
 	pod, task, ok := operators.TaskOf(st)
+	if !ok {
+		pod, task, ok = s.unlabelled(st)
+	}
 	if ok && s.newer(pod, task) {
 		s.tasks[pod], s.statuses[pod] = task, st
 		id := plan.LaunchID(pod)
@@ -250,6 +254,16 @@ func (s *Service) updated(ctx context.Context, st resources.TaskStatus) {
 	if st.UUID != "" {
 		s.say(s.call(ctx, resources.Call{Type: resources.CallAcknowledge, Task: st.Task, UUID: st.UUID}))
 	}
+}
+
+// unlabelled reads the master's answer about a task that no agent knows: it has no labels, but an attempt names the task.
+func (s *Service) unlabelled(st resources.TaskStatus) (string, operators.Task, bool) {
+	for id, a := range s.rec.Attempts {
+		if pod, ok := strings.CutSuffix(id, plan.LaunchID("")); ok && a.Task == st.Task {
+			return pod, operators.Task{ID: st.Task, State: st.State, Attempt: a.Total, Message: st.Message, Since: st.At}, true
+		}
+	}
+	return "", operators.Task{}, false
 }
 
 // newer: statuses of older attempts come late after a restart; only the latest attempt is the pod's task.

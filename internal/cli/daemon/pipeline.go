@@ -68,6 +68,18 @@ func loadPipeline(name string, data []byte) (*pipeline, error) {
 	if err := json.Unmarshal(data, &p.run); err != nil {
 		return nil, fmt.Errorf("read the stored run of pipeline %s: %w", name, err)
 	}
+	// Empty maps are not stored.
+	if p.CPU == nil {
+		p.CPU = map[string]float64{}
+	}
+	for _, st := range p.Stages {
+		if st.Slots == nil {
+			st.Slots = map[int]checkpoint.Counters{}
+		}
+		if st.Splits == nil {
+			st.Splits = map[string][]physical.SplitOf{}
+		}
+	}
 	return p, nil
 }
 
