@@ -1,7 +1,10 @@
 package engine_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"hash/fnv"
 	"strings"
 	"sync"
 	"testing"
@@ -212,6 +215,62 @@ func TestAHopelessSlotFails(t *testing.T) {
 		}
 		if last.State != engine.StateFailed || last.Reason == "" {
 			t.Errorf("report is %+v", last)
+		}
+	})
+}
+
+// Any schedule of faults: each boundary of each slot fails with a probability of a quarter, decided by a seed.
+func TestAnyScheduleOfFaultsGivesTheSameResults(t *testing.T) {
+	rows := flights(1200, 27)
+	for seed := range uint64(25) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t, demo(1+int(seed%4)), rows)
+				c.world.Fault = func(p pipetest.Point, s checkpoint.Slot, n int) bool {
+					h := fnv.New64a()
+					fmt.Fprint(h, seed, p, s, n)
+					return h.Sum64()>>13%4 == 0
+				}
+				c.stages("ingest", "hourly")
+				c.stages("daily")
+				c.check(rows)
+				checkPublished(t, c.world.Published("_weir.flights.departures.watermarks"))
+			})
+		})
+	}
+}
+
+// A silent split holds nobody up once it is idle.
+func TestAnIdleSourceLetsTheOtherGoOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		world := pipetest.NewWorld()
+		world.Sources["flights"] = pipetest.Rows(flightSchema, 1, flights(1000, 28))
+		silent := physical.Channel{Name: "silent", Kafka: &physical.KafkaChannel{Topic: "silent", Partitions: 1}, Schema: flightSchema}
+		minute := physical.WindowConfig{Type: "fixed", Size: time.Minute}
+		run := func(idle time.Duration) int64 {
+			f := physical.Fragment{Name: "f0", Slots: 1, Nodes: []physical.Node{
+				node("Silent", physical.OpRead, flightSchema, physical.ReadConfig{Channel: "silent", Schema: flightSchema, Disorder: disorder, Idle: idle}),
+				node("Read", physical.OpRead, flightSchema, physical.ReadConfig{Connector: "flights", Schema: flightSchema, Bounded: true, Disorder: disorder, Pace: 200}),
+				node("Both", physical.OpFlatten, flightSchema, struct{}{}, "Silent", "Read"),
+				node("Time", physical.OpTime, flightSchema, physical.TimeConfig{Timestamp: "time"}, "Both"),
+				node("Sum", physical.OpCombine, schema("origin string", "n integer"), physical.CombineConfig{GroupBy: []string{"origin"}, Window: minute, Aggregates: []physical.Aggregate{{Name: "n", Fn: "count", Kind: column.Int64}}}, "Time"),
+				node("Out", physical.OpWrite, schema("origin string", "n integer"), physical.WriteConfig{Connector: "discard"}, "Sum"),
+			}}
+			var last physical.SlotReport
+			slot := engine.NewSlot(engine.SlotConfig{Slot: slotOf(fmt.Sprint("s", idle), 0), Fragment: f, Channels: map[string]physical.Channel{"silent": silent}, Run: 1, Term: 1, Connections: world, Log: quiet,
+				Report: func(r physical.SlotReport) { last = r }})
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			if err := slot.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("error is %v", err)
+			}
+			return last.Counters.Emitted
+		}
+		if n := run(0); n != 0 {
+			t.Errorf("%d rows were emitted past a silent source that may not be idle", n)
+		}
+		if n := run(2 * time.Second); n == 0 {
+			t.Error("an idle source holds the other up")
 		}
 	})
 }
