@@ -104,7 +104,7 @@ func TestEntriesRoundTripAndRefuseWhatIsNotTheirs(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	want := `at 77, key "\x03ORD": 4f5244/false 000000e3c7a73400/false ffffffffffffffff/false /true 01/false /false`
+	want := `at 77, key "ORD": 4f5244/false 000000e3c7a73400/false ffffffffffffffff/false /true 01/false /false`
 	if len(got) != 1 || got[0] != want {
 		t.Errorf("got  %v\nwant %s", got, want)
 	}
@@ -141,7 +141,7 @@ func TestBatchesHoldOnePartitionAndAreBounded(t *testing.T) {
 	}
 	var got []string
 	for _, g := range groups {
-		got = append(got, fmt.Sprintf("%s%d", g[0].key[1:], len(g)))
+		got = append(got, fmt.Sprintf("%s%d", g[0].key, len(g)))
 		for _, r := range g {
 			if string(r.key) != string(g[0].key) {
 				t.Errorf("a batch holds %q and %q", r.key, g[0].key)

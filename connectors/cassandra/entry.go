@@ -17,6 +17,7 @@ const (
 	entryVersion = 1
 	headerSize   = 5
 	maxEntry     = 64 << 10 // bytes after which an entry is closed
+	slabRows     = 128      // rows whose values are allocated together
 )
 
 // fingerprint changes with the names, the order and the types of the columns.
@@ -88,7 +89,7 @@ func (t *table) checkKey(b *column.Batch, row int) error {
 type stagedRow struct {
 	written int64
 	values  []value
-	key     []byte // the partition key's values with their lengths: equal for rows of one partition
+	key     []byte // the partition key's value, of several each with its length: equal for rows of one partition
 	size    int
 }
 
@@ -109,23 +110,28 @@ func (t *table) decode(entry []byte, f func(stagedRow)) error {
 	case binary.LittleEndian.Uint32(entry[1:]) != t.fingerprint():
 		return errors.New("it was written for other columns; run the pipeline as it was until its outbox is empty")
 	}
+	var slab []value
 	for rest := entry[headerSize:]; len(rest) > 0; {
-		row, next, err := t.decodeRow(rest)
+		if len(slab) < len(t.fields) {
+			slab = make([]value, slabRows*len(t.fields))
+		}
+		row, next, err := t.decodeRow(rest, slab[:len(t.fields):len(t.fields)])
 		if err != nil {
 			return err
 		}
 		f(row)
-		rest = next
+		rest, slab = next, slab[len(t.fields):]
 	}
 	return nil
 }
 
-func (t *table) decodeRow(rest []byte) (stagedRow, []byte, error) {
+// decodeRow reads one row into values.
+func (t *table) decodeRow(rest []byte, values []value) (stagedRow, []byte, error) {
 	cut := errors.New("it is cut off")
 	if len(rest) < 8 {
 		return stagedRow{}, nil, cut
 	}
-	row := stagedRow{written: int64(binary.LittleEndian.Uint64(rest)), values: make([]value, len(t.fields)), size: len(rest)}
+	row := stagedRow{written: int64(binary.LittleEndian.Uint64(rest)), values: values, size: len(rest)}
 	rest = rest[8:]
 	for i := range t.fields {
 		n, used := binary.Uvarint(rest)
@@ -139,6 +145,10 @@ func (t *table) decodeRow(rest []byte) (stagedRow, []byte, error) {
 		}
 	}
 	row.size -= len(rest)
+	if len(t.partition) == 1 {
+		row.key = row.values[t.partition[0]].bytes
+		return row, rest, nil
+	}
 	for _, i := range t.partition {
 		row.key = append(binary.AppendUvarint(row.key, uint64(len(row.values[i].bytes))), row.values[i].bytes...)
 	}

@@ -136,6 +136,7 @@ func (o *Outbox) writeGroup(ctx context.Context, rows []stagedRow) error {
 		return o.explain(o.session.cql.Query(o.insert, arguments(rows[0])...).WithContext(ctx).Idempotent(true).Exec())
 	}
 	b := o.session.cql.NewBatch(gocql.UnloggedBatch).WithContext(ctx)
+	b.Entries = make([]gocql.BatchEntry, 0, len(rows))
 	for _, row := range rows {
 		b.Query(o.insert, arguments(row)...)
 	}

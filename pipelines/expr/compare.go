@@ -155,7 +155,8 @@ func compareStrings(o op) kernel {
 		switch o {
 		case opEq, opNe:
 			for _, i := range s.rows {
-				out.bools[i] = bytes.Equal(a.at(i), b.at(i)) == (o == opEq)
+				same := a.spans[i].Len == b.spans[i].Len && string(a.at(i)) == string(b.at(i))
+				out.bools[i] = same == (o == opEq)
 			}
 		default:
 			for _, i := range s.rows {
