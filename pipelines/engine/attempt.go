@@ -309,7 +309,7 @@ func (a *attempt) finish(ctx context.Context) error {
 	}
 	for _, v := range a.flow.nodes {
 		if f, ok := v.op.(finisher); ok {
-			if err := f.finish(); err != nil {
+			if err := f.finish(ctx); err != nil {
 				return err
 			}
 		}
@@ -364,7 +364,9 @@ func median(d []time.Duration) time.Duration {
 	return s[len(s)/2]
 }
 
-func newSeed() uint64 { return rand.Uint64() }
+func newSeed() uint64 {
+	return rand.Uint64() //nolint:gosec // chance, so that keys chosen to collide do not; no secret
+}
 
 // writersOf counts the slots that write each channel of a graph.
 func writersOf(g *physical.Graph) (map[string]int, error) {

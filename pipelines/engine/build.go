@@ -110,7 +110,7 @@ func (a *attempt) newSink(ctx context.Context, v *vertex) (operator, error) {
 	if err != nil {
 		return nil, v.fail(fmt.Errorf("open the sink: %w", err))
 	}
-	s := &outboxSink{v: v, ctx: ctx, outbox: out, buf: a.buf, next: a.nextWriteTime}
+	s := &outboxSink{v: v, outbox: out, buf: a.buf, next: a.nextWriteTime}
 	a.sinks[v.spec.Path] = s
 	return s, nil
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -50,7 +51,9 @@ type marker interface {
 }
 
 // finisher is an operator that acts on the end of a bounded input, before the last commit.
-type finisher interface{ finish() error }
+type finisher interface {
+	finish(ctx context.Context) error
+}
 
 // shower is an operator that prints after the last commit.
 type shower interface{ show() error }

@@ -10,7 +10,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -66,17 +65,18 @@ func RunLocal(ctx context.Context, l Local) (Result, error) {
 	if err := r.refuse(); err != nil {
 		return Result{}, err
 	}
-	remove, err := r.directory()
+	done, err := r.directory()
 	if err != nil {
 		return Result{}, err
 	}
 	began := l.Clock.now()
-	err = errors.Join(r.run(ctx), remove())
+	err = errors.Join(r.run(ctx), done())
 	return r.result(l.Clock.now().Sub(began)), err
 }
 
 type localRun struct {
 	Local
+	root *os.Root                 // of the manifests
 	done map[string]chan struct{} // by stage: closed when it has ended
 
 	mu     sync.Mutex // guards latest, and that Progress is called once at a time
@@ -104,17 +104,21 @@ func (r *localRun) refuse() error {
 	return nil
 }
 
-func (r *localRun) directory() (remove func() error, err error) {
-	if r.Dir != "" {
-		if err := os.MkdirAll(r.Dir, 0o700); err != nil {
-			return nil, fmt.Errorf("make the directory of the run's manifests: %w", err)
+// directory opens the directory of the manifests, and says how to be done with it.
+func (r *localRun) directory() (done func() error, err error) {
+	dir, remove := r.Dir, func() error { return nil }
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "weir-run-"); err != nil {
+			return nil, fmt.Errorf("make a directory for the run's manifests: %w", err)
 		}
-		return func() error { return nil }, nil
+		remove = func() error { return os.RemoveAll(dir) }
+	} else if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the directory of the run's manifests: %w", err)
 	}
-	if r.Dir, err = os.MkdirTemp("", "weir-run-"); err != nil {
-		return nil, fmt.Errorf("make a directory for the run's manifests: %w", err)
+	if r.root, err = os.OpenRoot(dir); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the directory of the run's manifests: %w", err), remove())
 	}
-	return func() error { return os.RemoveAll(r.Dir) }, nil
+	return func() error { return errors.Join(r.root.Close(), remove()) }, nil
 }
 
 func (r *localRun) run(ctx context.Context) error {
@@ -163,7 +167,7 @@ func (r *localRun) fragment(ctx context.Context, st physical.Stage, f physical.F
 	if err != nil {
 		return err
 	}
-	log, err := openManifest(filepath.Join(r.Dir, st.Name+"-"+f.Name+".manifest"), print)
+	log, err := openManifest(r.root, st.Name+"-"+f.Name+".manifest", print)
 	if err != nil {
 		return err
 	}

@@ -32,25 +32,26 @@ type manifest struct {
 // manifestLog is the log of a local run (D8, without Kafka): one manifest a slot, replaced at each commit by writing a new file, syncing it, renaming it
 // over the old one and syncing the directory. So a power cut leaves the old commit or the new one. It has no topics: Outputs are refused.
 type manifestLog struct {
-	path string
+	root *os.Root // the directory of the run's manifests
+	name string
 	m    manifest
 }
 
-// openManifest reads the manifest at path, or begins an empty one. A manifest of another fingerprint (the fragment was changed) keeps only what it has
+// openManifest reads a manifest, or begins an empty one. A manifest of another fingerprint (the fragment was changed) keeps only what it has
 // promised to apply.
-func openManifest(path, fingerprint string) (*manifestLog, error) {
-	l := &manifestLog{path: path}
-	data, err := os.ReadFile(path)
+func openManifest(root *os.Root, name, fingerprint string) (*manifestLog, error) {
+	l := &manifestLog{root: root, name: name}
+	data, err := root.ReadFile(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
 		return nil, fmt.Errorf("read manifest: %w", err)
 	default:
 		if err := json.Unmarshal(data, &l.m); err != nil {
-			return nil, fmt.Errorf("read manifest %s: %w; delete it to begin anew", path, err)
+			return nil, fmt.Errorf("read manifest %s: %w; delete it to begin anew", filepath.Join(root.Name(), name), err)
 		}
 		if l.m.Version != manifestVersion {
-			return nil, fmt.Errorf("read manifest %s: its version is %d and not %d; delete it to begin anew", path, l.m.Version, manifestVersion)
+			return nil, fmt.Errorf("read manifest %s: its version is %d and not %d; delete it to begin anew", filepath.Join(root.Name(), name), l.m.Version, manifestVersion)
 		}
 	}
 	if l.m.Fingerprint != fingerprint && l.m.Progress != nil {
@@ -143,23 +144,23 @@ func (l *manifestLog) write(m *manifest) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(l.path), filepath.Base(l.path)+".*")
+	next := l.name + ".new"
+	f, err := l.root.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), l.path)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
 	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
+	if err := l.root.Rename(next, l.name); err != nil {
+		return err
 	}
-	return syncDir(filepath.Dir(l.path))
+	return syncDir(l.root)
 }
 
-func syncDir(path string) error {
-	d, err := os.Open(path)
+func syncDir(root *os.Root) error {
+	d, err := root.Open(".")
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -227,7 +228,7 @@ func (a *assertion) process(v *vertex, b *column.Batch, p pass) error {
 	return v.emit(b, p)
 }
 
-func (a *assertion) finish() error {
+func (a *assertion) finish(context.Context) error {
 	e := &AssertionError{Node: a.path}
 	for text, n := range a.want {
 		for range n - a.got[text] {

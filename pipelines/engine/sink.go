@@ -167,7 +167,6 @@ func publishable(t column.Time) column.Time {
 // outboxSink stages rows for a sink that acts after the commit.
 type outboxSink struct {
 	v      *vertex
-	ctx    context.Context // of the attempt: Finish happens inside the loop
 	outbox connectors.Outbox
 	buf    *buffer
 	next   func() int64
@@ -183,8 +182,8 @@ func (s *outboxSink) process(v *vertex, b *column.Batch, p pass) error {
 	return s.add(entries)
 }
 
-func (s *outboxSink) finish() error {
-	entries, err := s.outbox.Finish(s.ctx)
+func (s *outboxSink) finish(ctx context.Context) error {
+	entries, err := s.outbox.Finish(ctx)
 	if err != nil {
 		return s.v.fail(err)
 	}

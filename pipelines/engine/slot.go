@@ -120,7 +120,7 @@ func (s *Slot) Run(ctx context.Context) error {
 		if s.report.Epoch > epoch { // it got somewhere
 			tries = 0
 		}
-		d := wait.Next(tries, rand.Float64())
+		d := wait.Next(tries, rand.Float64()) //nolint:gosec // chance, not a secret
 		s.cfg.Log.Warn("slot waits after an error", "error", err, "wait", d)
 		s.tell(StateWaiting, err.Error())
 		if stopped := s.sleep(ctx, d); stopped {

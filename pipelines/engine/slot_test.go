@@ -253,7 +253,7 @@ func TestAnEndedSlotSaysSoToItsNextOwnerAndARunThatFollowsBeginsAnew(t *testing.
 		c := newCluster(t, demo(2), rows)
 		c.stages("ingest", "hourly")
 		before := c.world.Progress(slotOf("hourly", 1)).Epoch
-		if err := c.slot("hourly", 1, 2).Run(context.Background()); err != nil {
+		if err := c.slot("hourly", 1, 2).Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if after := c.world.Progress(slotOf("hourly", 1)).Epoch; after != before {

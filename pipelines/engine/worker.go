@@ -69,7 +69,7 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) error {
 // worker holds the slots. The map and what the server wants are guarded by mu, which is held for no I/O.
 type worker struct {
 	cfg    WorkerConfig
-	ctx    context.Context // of the slots
+	ctx    context.Context //nolint:containedctx // the life of the slots, which is longer than that of any call
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	wake   chan struct{} // holds one: report at once

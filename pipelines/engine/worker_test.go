@@ -82,7 +82,7 @@ func newControl(t *testing.T) *control {
 
 // worker starts a worker and returns how to end it.
 func (c *control) worker(world *pipetest.World) (end func()) {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(c.t.Context())
 	done := make(chan error, 1)
 	go func() {
 		done <- engine.RunWorker(ctx, engine.WorkerConfig{Task: "workers-0", Build: "test", Log: quiet, Interval: 20 * time.Millisecond,

@@ -1,7 +1,6 @@
 package pipetest_test
 
 import (
-	"context"
 	"errors"
 	"testing"
 
@@ -14,11 +13,11 @@ var slot = checkpoint.Slot{Pipeline: "p", UID: "u", Stage: "s", Fragment: "f0"}
 
 func open(t *testing.T, w *pipetest.World, term uint64) (checkpoint.Log, *checkpoint.Recovered) {
 	t.Helper()
-	l, err := w.Log(context.Background(), slot, physical.Fragment{})
+	l, err := w.Log(t.Context(), slot, physical.Fragment{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := l.Recover(context.Background(), 1, term)
+	r, err := l.Recover(t.Context(), 1, term)
 	if err != nil {
 		t.Fatal(err)
 	}
