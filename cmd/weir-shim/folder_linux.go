@@ -24,8 +24,10 @@ type folder struct {
 	boot string
 }
 
-// openFolder takes the lock and records this process. Of two shims for one folder exactly one gets it (I3).
-func openFolder(dir string) (*folder, error) {
+// openFolder takes the lock and records this process. Of two shims for one folder exactly one gets it (I3). patience is how long to
+// wait for it: a shim that was killed while it started its task has left the lock for a moment to a process that is about to become
+// that task.
+func openFolder(dir string, patience time.Duration) (*folder, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -34,7 +36,7 @@ func openFolder(dir string) (*folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := takeLock(lock, patience); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: another shim holds it: %w", lock.Name(), err), lock.Close())
 	}
 	boot, err := bootID()
@@ -50,6 +52,17 @@ func openFolder(dir string) (*folder, error) {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return f, nil
+}
+
+func takeLock(lock *os.File, patience time.Duration) error {
+	const step = 10 * time.Millisecond
+	for waited := time.Duration(0); ; waited += step {
+		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil || waited >= patience {
+			return err
+		}
+		time.Sleep(step)
+	}
 }
 
 func bootID() (string, error) {

@@ -21,7 +21,7 @@ func run(dir string) error {
 	// A child's death signal is tied to the thread that started it, and the main thread ends with the process only.
 	runtime.LockOSThread()
 	stop := signals()
-	f, err := openFolder(dir)
+	f, err := openFolder(dir, 0)
 	if err != nil {
 		return err
 	}

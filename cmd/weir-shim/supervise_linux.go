@@ -22,7 +22,7 @@ const (
 func supervise(dir string) error {
 	runtime.LockOSThread()
 	stop := signals()
-	f, err := openFolder(dir)
+	f, err := openFolder(dir, 2*time.Second)
 	if err != nil {
 		return err
 	}

@@ -97,11 +97,24 @@ func openDir(dir string) (*os.Root, *os.File, error) {
 	if err != nil {
 		return nil, nil, errors.Join(err, root.Close())
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := takeLock(lock); err != nil {
 		err = fault.New("E-AGENT-LOCK", "open agent folder", dir, fault.Causef("another agent has it open: %w", err))
 		return nil, nil, errors.Join(err, lock.Close(), root.Close())
 	}
 	return root, lock, nil
+}
+
+// takeLock waits a little: an agent that was killed while it started a shim has left the lock to a process that is about to become
+// that shim, and gives it up by doing so.
+func takeLock(lock *os.File) error {
+	const step, patience = 10 * time.Millisecond, 2 * time.Second
+	for waited := time.Duration(0); ; waited += step {
+		err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil || waited >= patience {
+			return err
+		}
+		time.Sleep(step)
+	}
 }
 
 // maxState bounds agent.json, in bytes.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"net/http"
@@ -38,6 +39,10 @@ var buildShim = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(agentEnv); dir != "" {
+		fmt.Fprintln(os.Stderr, "agent:", agentMain(dir))
+		os.Exit(1)
+	}
 	code := m.Run()
 	if path, err := buildShim(); err == nil {
 		os.RemoveAll(filepath.Dir(path))

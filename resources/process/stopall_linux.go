@@ -82,15 +82,17 @@ func openTask(root *os.Root, name, boot string) (*living, error) {
 	l := &living{root: folder, boot: boot}
 	_, err1 := readRecord(folder, shim.ShimFile, &l.shim)
 	_, err2 := readRecord(folder, shim.PIDFile, &l.pid)
-	_, err3 := readRecord(folder, shim.IntentFile, &l.intent)
-	if l.intent.KillGrace <= 0 {
-		l.intent.KillGrace = shim.DefaultGrace
-	}
-	if err := errors.Join(err1, err2, err3); err != nil {
+	if err := errors.Join(err1, err2); err != nil {
 		return nil, errors.Join(err, folder.Close())
 	}
 	if !alive(l.shim, boot) && !alive(l.pid, boot) {
-		return nil, folder.Close()
+		return nil, folder.Close() // its intent may be torn, by an agent that was killed while it wrote it
+	}
+	if _, err := readRecord(folder, shim.IntentFile, &l.intent); err != nil {
+		return nil, errors.Join(err, folder.Close())
+	}
+	if l.intent.KillGrace <= 0 {
+		l.intent.KillGrace = shim.DefaultGrace
 	}
 	return l, nil
 }

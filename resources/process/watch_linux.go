@@ -175,7 +175,7 @@ func (w *watcher) unstarted() (int, error) {
 	}
 	defer lock.Close()
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return none, nil // a shim is starting: its record will be moved into the folder
+		return none, nil // a shim is starting: its record will be moved into the folder, or it dies and gives up the lock
 	}
 	data, err := json.Marshal(shim.Exit{Code: 1, Reason: "the agent ended before it started the task", At: time.Now()})
 	if err != nil {
@@ -253,8 +253,12 @@ func (w *watcher) settle() {
 // sleep waits until the folder or the process has news, or the agent ends.
 func (w *watcher) sleep(process int) (stopped bool, err error) {
 	fds := []unix.PollFd{{Fd: int32(w.stopFD), Events: unix.POLLIN}, {Fd: int32(w.inotify), Events: unix.POLLIN}, {Fd: int32(process), Events: unix.POLLIN}}
+	patience := -1
+	if process == none {
+		patience = 1000 // milliseconds: what holds the lock has no name yet by which its end could be awaited
+	}
 	for {
-		_, err := unix.Poll(fds, -1) // a negative descriptor is ignored
+		_, err := unix.Poll(fds, patience) // a negative descriptor is ignored
 		if err == unix.EINTR {
 			continue
 		}

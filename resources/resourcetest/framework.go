@@ -137,6 +137,20 @@ func (f *Framework) Launch(tasks ...resources.TaskInfo) {
 	f.Accept(f.Offer(), resources.Operation{Type: resources.Launch, Tasks: tasks})
 }
 
+// LaunchSoon is Launch for an agent that comes and goes: an offer that was rescinded meanwhile is refused without any effect, and the
+// next one is taken.
+func (f *Framework) LaunchSoon(tasks ...resources.TaskInfo) {
+	f.t.Helper()
+	f.acceptWith(nil, resources.Operation{Type: resources.Launch, Tasks: tasks})
+}
+
+// WaitEnd waits for a task's end, whichever it is.
+func (f *Framework) WaitEnd(id resources.TaskID) resources.TaskStatus {
+	f.t.Helper()
+	f.until(fmt.Sprintf("end of task %s", id), func() bool { return f.last[id].State.Terminal() })
+	return f.last[id]
+}
+
 // Wait waits for a task to be in a state.
 func (f *Framework) Wait(id resources.TaskID, state resources.TaskState) resources.TaskStatus {
 	f.t.Helper()
