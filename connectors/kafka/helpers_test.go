@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/weir-project/weir/connectors"
 	"github.com/weir-project/weir/pipelines/checkpoint"
 	"github.com/weir-project/weir/pipelines/column"
 	"github.com/weir-project/weir/pipelines/physical"
@@ -105,7 +106,10 @@ func readTo(ctx context.Context, t testing.TB, servers []string, topic string, e
 	if len(at) == 0 {
 		return nil
 	}
-	opts = append([]kgo.Opt{kgo.SeedBrokers(servers...), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.FetchMaxWait(100 * time.Millisecond),
+	if len(servers) > 0 {
+		opts = append(opts, kgo.SeedBrokers(servers...))
+	}
+	opts = append([]kgo.Opt{kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.FetchMaxWait(100 * time.Millisecond),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: at})}, opts...)
 	client, err := kgo.NewClient(opts...)
 	if err != nil {
@@ -151,3 +155,5 @@ func commitOf(l *txnLog, epoch uint64, ids ...int) *checkpoint.Commit {
 		Progress:  checkpoint.Progress{Run: l.run, Term: l.term, Epoch: epoch, Positions: map[string]checkpoint.Position{"Read|0": {Offset: int64(epoch)}}},
 	}
 }
+
+func splitOf(p int32) connectors.Split { return connectors.Split{ID: fmt.Sprint(p)} }

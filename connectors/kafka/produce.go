@@ -57,8 +57,10 @@ func (p *produce) Required(map[protocol.ApiKey]int16) bool { return true }
 
 func (p *produce) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
 	id := correlation.Add(1)
-	if _, err := rw.Write(p.encode(id)); err != nil {
-		return nil, err
+	for _, piece := range p.encode(id) {
+		if _, err := rw.Write(piece); err != nil {
+			return nil, err
+		}
 	}
 	got, res, err := protocol.ReadResponse(rw, protocol.Produce, produceVersion)
 	if err == nil && got != id {
@@ -67,12 +69,12 @@ func (p *produce) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
 	return res, err
 }
 
-func (p *produce) encode(id int32) []byte {
-	size := 128 + len(p.clientID) + len(p.id)
-	for _, b := range p.batches {
-		size += len(b.raw) + len(b.topic) + 16
-	}
-	out := header(make([]byte, 0, size), int16(protocol.Produce), produceVersion, id, p.clientID)
+// copyBelow is the size up to which a batch is copied into the request; a larger one is written from where it lies.
+const copyBelow = 32 << 10
+
+// encode makes the request, in the pieces to write.
+func (p *produce) encode(id int32) [][]byte {
+	out := header(make([]byte, 0, 4096), int16(protocol.Produce), produceVersion, id, p.clientID)
 	if p.id == "" {
 		out = binary.BigEndian.AppendUint16(out, ^uint16(0))
 	} else {
@@ -82,16 +84,28 @@ func (p *produce) encode(id int32) []byte {
 	out = binary.BigEndian.AppendUint32(out, produceWaitMillis)
 	groups := byTopic(p.batches)
 	out = binary.BigEndian.AppendUint32(out, uint32(len(groups)))
+	var pieces [][]byte
+	size := 0
 	for _, g := range groups {
 		out = appendString(out, g[0].topic)
 		out = binary.BigEndian.AppendUint32(out, uint32(len(g)))
 		for _, b := range g {
 			out = binary.BigEndian.AppendUint32(out, uint32(b.partition))
 			out = binary.BigEndian.AppendUint32(out, uint32(len(b.raw)))
-			out = append(out, b.raw...)
+			if len(b.raw) < copyBelow {
+				out = append(out, b.raw...)
+				continue
+			}
+			pieces = append(pieces, out, b.raw)
+			size += len(out) + len(b.raw)
+			out = nil
 		}
 	}
-	return finish(out)
+	if size += len(out); len(out) > 0 {
+		pieces = append(pieces, out)
+	}
+	binary.BigEndian.PutUint32(pieces[0], uint32(size-4))
+	return pieces
 }
 
 // byTopic groups batches by their topic.

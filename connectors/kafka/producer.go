@@ -27,6 +27,7 @@ type producer struct {
 	added     map[place]bool // partitions of the open transaction
 	codec     codecs
 	pack      record.Compression
+	free      [][]byte // memory of batches that were acknowledged
 }
 
 // init takes the transactional id: an open transaction is aborted, an earlier holder fenced. It waits for the end of a transaction that is being
@@ -158,6 +159,7 @@ func (p *producer) write(ctx context.Context, list []*outgoing) error {
 			i := of[j]
 			from[i] = b.to
 			list[i].offsets = appendOffsets(list[i].offsets, b.base, b.to-b.from)
+			p.recycle(b)
 		}
 	}
 }
@@ -170,13 +172,34 @@ func (p *producer) encode(o *outgoing, from int) (*batch, error) {
 	b := &batch{place: o.place, records: o.records, from: from, to: record.Cut(o.records, from, maxBatch)}
 	b.producer = record.Producer{ID: p.pid, Epoch: p.epoch, Sequence: p.sequences[o.place], Transactional: true,
 		Compression: p.pack, EmptyIsNull: o.emptyIsNull}
-	raw, err := record.Append(nil, o.records, b.from, b.to, b.producer, p.codec)
+	raw, err := record.Append(p.memory(), o.records, b.from, b.to, b.producer, p.codec)
 	if err != nil {
 		return nil, &Error{Op: "encode for", Topic: o.topic, Partition: o.partition, Err: err}
 	}
 	b.raw = raw
 	p.sequences[o.place] = int32((int64(b.producer.Sequence) + int64(b.to-b.from)) & 0x7fffffff) // it wraps to 0, as Kafka's does
 	return b, nil
+}
+
+// maxFree bounds the memory kept for batches: what a commit with 32 large ones needs.
+const maxFree = 32
+
+// recycle keeps the memory of a batch that was acknowledged. One that failed may still be on its way, and is left to the garbage collector.
+func (p *producer) recycle(b *batch) {
+	if len(p.free) < maxFree {
+		p.free = append(p.free, b.raw[:0])
+	}
+	b.raw = nil
+}
+
+func (p *producer) memory() []byte {
+	n := len(p.free)
+	if n == 0 {
+		return nil
+	}
+	out := p.free[n-1]
+	p.free = p.free[:n-1]
+	return out
 }
 
 func appendOffsets(out []int64, base int64, n int) []int64 {

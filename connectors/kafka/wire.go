@@ -7,7 +7,7 @@ import (
 	"io"
 )
 
-// header appends a request's header, version 1, leaving the length to finish.
+// header appends a request's header, version 1, with a length that is filled in at the end.
 func header(b []byte, key, version int16, correlation int32, clientID string) []byte {
 	b = append(b, 0, 0, 0, 0)
 	b = binary.BigEndian.AppendUint16(b, uint16(key))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math/bits"
+	"slices"
 
 	"github.com/weir-project/weir/pipelines/checkpoint"
 )
@@ -15,7 +16,7 @@ func Append(dst []byte, r *checkpoint.Records, from, to int, p Producer, codec C
 		return dst, fmt.Errorf("encode a record batch: records %d to %d of %d", from, to, r.Len())
 	}
 	start := len(dst)
-	dst = append(dst, make([]byte, headerSize)...)
+	dst = slices.Grow(dst, bound(r, from, to))[:start+headerSize]
 	first, last := r.Times[from], r.Times[from]
 	for i := from; i < to; i++ {
 		last = max(last, r.Times[i])
@@ -58,6 +59,18 @@ func varintLen(v int64) int {
 	return (bits.Len64(uint64(v<<1)^uint64(v>>63)|1) + 6) / 7
 }
 
+// bound is at least the size of a batch that is not compressed.
+func bound(r *checkpoint.Records, from, to int) int {
+	size := headerSize
+	for i := from; i < to; i++ {
+		size += maxOverhead + int(r.Keys[i].Len) + int(r.Values[i].Len)
+	}
+	return size
+}
+
+// maxOverhead is more than the varints of a record take.
+const maxOverhead = 32
+
 func putHeader(b []byte, p Producer, count int, first, last int64) {
 	attributes := uint16(p.Compression)
 	if p.Transactional {
@@ -81,7 +94,7 @@ func putHeader(b []byte, p Producer, count int, first, last int64) {
 func Cut(r *checkpoint.Records, from, limit int) (to int) {
 	size := headerSize
 	for to = from; to < r.Len(); to++ {
-		size += 32 + int(r.Keys[to].Len) + int(r.Values[to].Len) // 32: more than the varints of a record take
+		size += maxOverhead + int(r.Keys[to].Len) + int(r.Values[to].Len)
 		if size > limit && to > from {
 			return to
 		}
