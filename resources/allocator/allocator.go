@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/weir-project/weir/resources"
@@ -77,6 +78,8 @@ type Reason struct {
 	Code      Code                  `json:"code"`
 	Until     time.Time             `json:"until,omitzero"` // filtered
 	Left      resources.Resources   `json:"left,omitempty"` // what is left on the agent; filtered: what would be offered
+	// Held names the frameworks that hold offers of the agent; the master fills it in, and they give back what they do not use.
+	Held []resources.FrameworkID `json:"held,omitempty"`
 }
 
 // String says it in one line.
@@ -97,7 +100,18 @@ func (r Reason) String() string {
 	case NoAgents:
 		return head + ": no agent is registered"
 	}
-	return head + ": nothing is left, all of it is used or offered"
+	if len(r.Held) > 0 {
+		return fmt.Sprintf("%s: nothing is left: what is not used is offered to %s, which may give it back", head, list(r.Held))
+	}
+	return head + ": nothing is left, all of it is used"
+}
+
+func list(ids []resources.FrameworkID) string {
+	var out []string
+	for _, id := range ids {
+		out = append(out, string(id))
+	}
+	return strings.Join(out, ", ")
 }
 
 // Result of one allocation. Every framework has, for every agent, a grant or a reason.

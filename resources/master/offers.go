@@ -81,6 +81,13 @@ func (m *Master) Largest(role string) resources.Resources { return m.largest[rol
 // that is offered to them right now has no reason.
 func (m *Master) Why(now time.Time, role string) []allocator.Reason {
 	reasons := allocator.Allocate(m.state(now)).Reasons
+	for i := range reasons {
+		for _, id := range slices.Sorted(maps.Keys(m.frameworks)) {
+			if m.holdsOffer(id, reasons[i].Agent) {
+				reasons[i].Held = append(reasons[i].Held, id)
+			}
+		}
+	}
 	return slices.DeleteFunc(reasons, func(r allocator.Reason) bool {
 		return role != "" && r.Role != role || m.holdsOffer(r.Framework, r.Agent)
 	})

@@ -36,12 +36,21 @@ func ownCgroups() (cgroups, error) {
 		}
 		switch {
 		case fields[0] == "0":
-			g.v2 = filepath.Join(cgroupRoot, fields[2])
+			g.v2 = controlled(filepath.Join(cgroupRoot, fields[2]), "cgroup.controllers")
 		case fields[1] == "memory":
-			g.v1memory = mountedGroup(filepath.Join(cgroupRoot, "memory"), fields[2])
+			g.v1memory = controlled(mountedGroup(filepath.Join(cgroupRoot, "memory"), fields[2]), "memory.limit_in_bytes")
 		}
 	}
 	return g, nil
+}
+
+// controlled is dir where the kernel's own file in it says that it is a cgroup. Where version 1 is mounted, the place of version 2
+// is an ordinary directory, in which ordinary files could be made.
+func controlled(dir, file string) string {
+	if _, err := os.Stat(filepath.Join(dir, file)); err != nil {
+		return ""
+	}
+	return dir
 }
 
 // mountedGroup is a v1 group's directory; in a container the path is often that of the host, and the mount is the group itself.
@@ -74,7 +83,7 @@ func (a *Agent) memoryGroup(id resources.TaskID, mem resources.Milli) (dir, proc
 		dir := filepath.Join(at.parent, name)
 		err := os.Mkdir(dir, 0o755)
 		if err == nil || errors.Is(err, fs.ErrExist) {
-			if err = os.WriteFile(filepath.Join(dir, at.file), limit, 0o644); err == nil {
+			if err = writeExisting(filepath.Join(dir, at.file), limit); err == nil {
 				return dir, filepath.Join(dir, "cgroup.procs"), nil
 			}
 			err = errors.Join(err, os.Remove(dir))
@@ -85,6 +94,16 @@ func (a *Agent) memoryGroup(id resources.TaskID, mem resources.Milli) (dir, proc
 		return "", "", errors.New("no cgroup with a memory controller is mounted")
 	}
 	return "", "", fmt.Errorf("make memory cgroup: %w", errors.Join(failures...))
+}
+
+// writeExisting writes a file of the kernel, and never makes one.
+func writeExisting(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Close())
 }
 
 // groupName is unique on the host: agents of several folders may have tasks of one name.
@@ -99,9 +118,9 @@ func (a *Agent) outOfMemory(id resources.TaskID) bool {
 	if err != nil {
 		return false
 	}
-	for _, counter := range []string{filepath.Join(groups.v1memory, a.groupName(id), "memory.oom_control"), filepath.Join(groups.v2, a.groupName(id), "memory.events")} {
-		data, err := os.ReadFile(counter)
-		if err != nil {
+	for _, at := range []struct{ parent, file string }{{groups.v1memory, "memory.oom_control"}, {groups.v2, "memory.events"}} {
+		data, err := os.ReadFile(filepath.Join(at.parent, a.groupName(id), at.file))
+		if at.parent == "" || err != nil {
 			continue // that version of cgroups is not mounted, or has no group of the task
 		}
 		for _, line := range strings.Split(string(data), "\n") {

@@ -69,10 +69,10 @@ func memory() (int64, error) {
 	if err != nil {
 		return total, nil // no cgroups: the host's memory is all there is to know
 	}
-	for _, file := range []string{filepath.Join(groups.v1memory, "memory.limit_in_bytes"), filepath.Join(groups.v2, "memory.max")} {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			continue // that version of cgroups is not mounted
+	for _, at := range []struct{ dir, file string }{{groups.v1memory, "memory.limit_in_bytes"}, {groups.v2, "memory.max"}} {
+		data, err := os.ReadFile(filepath.Join(at.dir, at.file))
+		if at.dir == "" || err != nil {
+			continue // that version of cgroups is not mounted, or this is its root, which has no limit
 		}
 		if n, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64); err == nil {
 			total = min(total, n)
