@@ -2,6 +2,7 @@ package cassandra
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"github.com/gocql/gocql"
 
 	"github.com/weir-project/weir/connectors"
+	"github.com/weir-project/weir/internal/security"
 	"github.com/weir-project/weir/pipelines/checkpoint"
 	"github.com/weir-project/weir/pipelines/codec"
 	"github.com/weir-project/weir/pipelines/column"
@@ -389,11 +391,11 @@ func TestWhatTheServerOrTheTableRefusesReturnsAtOnce(t *testing.T) {
 
 func otherCA(t testing.TB) []byte {
 	t.Helper()
-	n, err := newNode("")
+	ca, err := security.NewCA("other", time.Now(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return n.ca.CertPEM()
+	return ca.CertPEM()
 }
 
 func TestANodeThatDiesIsWaitedForAndNoAcknowledgedRowIsLost(t *testing.T) {
