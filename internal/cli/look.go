@@ -172,7 +172,7 @@ func encode(w io.Writer, format string, v any) error {
 func sections(list []api.Stack, wide bool) []section {
 	st := section{kind: "stacks", header: []string{"STACK", "STATE", "REASON"}}
 	sv := section{kind: "services", header: []string{"SERVICE", "OPERATOR", "VERSION", "READY", "STATE", "ENDPOINT", "REASON"}}
-	pl := section{kind: "pipelines", header: []string{"PIPELINE", "RUN", "STAGE", "MODE", "STATE", "SLOTS", "IN", "OUT", "LATE", "WATERMARK", "REASON"}}
+	pl := section{kind: "pipelines", header: []string{"PIPELINE", "RUN", "STAGE", "MODE", "STATE", "SLOTS", "IN", "WRITTEN", "LATE", "WATERMARK", "REASON"}}
 	tk := section{kind: "tasks", header: []string{"TASK", "SERVICE", "STATE", "PID", "AGE", "REASON"}}
 	if wide {
 		tk.header = append(tk.header, "HOLDS")
@@ -186,7 +186,7 @@ func sections(list []api.Stack, wide bool) []section {
 			var rows [][]string
 			for _, g := range p.Stages {
 				rows = append(rows, []string{p.Name, fmt.Sprint(p.Run), g.Name, g.Mode, g.State, fmt.Sprintf("%d/%d", g.Running+g.EndedN, g.Slots),
-					fmt.Sprint(g.Counters.In), fmt.Sprint(g.Counters.Out), fmt.Sprint(g.Counters.Late), instant(g.Watermark), g.Reason})
+					fmt.Sprint(g.Counters.In), fmt.Sprint(g.Counters.Written), fmt.Sprint(g.Counters.Late), instant(g.Watermark), g.Reason})
 			}
 			pl.add(p.Name, p, rows...)
 		}

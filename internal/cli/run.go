@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/url"
 	"path/filepath"
@@ -87,7 +88,11 @@ func (a *app) runSource(ctx context.Context, client *api.Client, path string, sr
 	log := slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	pool := connect.NewPool("weir-run")
 	defer pool.Close() //nolint:errcheck // what was read is complete, what was written committed
-	p := console.NewProgress(a.err)
+	shown := a.err
+	if client != nil {
+		shown = io.Discard // part of another command, whose progress has been shown
+	}
+	p := console.NewProgress(shown)
 	res, err := engine.RunLocal(ctx, engine.Local{Graph: *g, Connections: pool.With(services, "local"), Out: a.out, Log: log,
 		Progress: func(lp engine.LocalProgress) { p.Show(localLines(lp)) }})
 	p.Close()

@@ -172,7 +172,7 @@ func stageLine(pipeline string, st api.Stage) console.Line {
 	l := console.Line{Key: st.Name, Text: fmt.Sprintf("%s/%s: %s", pipeline, st.Name, st.State), Ended: st.State == "ended", Done: st.Counters.In, Total: st.Total}
 	switch {
 	case st.State == "ended":
-		l.Text += fmt.Sprintf(", %s rows in, %s out", group(st.Counters.In), group(st.Counters.Out))
+		l.Text += fmt.Sprintf(", %s rows in, %s out", group(st.Counters.In), group(st.Counters.Written))
 	case st.Reason != "":
 		l.Text += ", " + st.Reason
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/weir-project/weir/connectors/kafka"
 	"github.com/weir-project/weir/pipelines/checkpoint"
 	"github.com/weir-project/weir/pipelines/column"
+	"github.com/weir-project/weir/pipelines/engine"
 	"github.com/weir-project/weir/pipelines/physical"
 )
 
@@ -83,7 +84,7 @@ func (c *Connections) Source(ctx context.Context, cfg physical.ReadConfig, ch *p
 		}
 		return ownedSource{src, root}, nil
 	case cfg.Connector == "create":
-		return newCreate(cfg)
+		return engine.NewCreateSource(cfg)
 	}
 	return nil, fmt.Errorf("open a source: there is no connector %q", cfg.Connector)
 }

@@ -254,6 +254,8 @@ func add(to *checkpoint.Counters, c checkpoint.Counters) {
 	to.DeadLettered += c.DeadLettered
 	to.Absorbed += c.Absorbed
 	to.Emitted += c.Emitted
+	to.Copied += c.Copied
+	to.Written += c.Written
 }
 
 // setGraph takes a graph that may differ in what touches neither positions nor state.
