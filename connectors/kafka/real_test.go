@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	kafkago "github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -215,6 +216,19 @@ func TestAZombieOfARealKafkaIsFenced(t *testing.T) {
 	}
 	if got := readRows(t, c, 1); !slices.Equal(got, []int64{1}) {
 		t.Errorf("our reader shows %v, want [1]", got)
+	}
+}
+
+func TestAWrongPasswordIsRefusedAtOnce(t *testing.T) {
+	conn, _ := realKafka(t)
+	if conn.User == "" {
+		t.Skip("WEIR_TEST_KAFKA_USER is not set: this broker asks nobody")
+	}
+	conn.Password += "x"
+	began := time.Now()
+	_, err := dialReal(t, conn).Partitions(testContext(t), outTopic)
+	if !errors.Is(err, kafkago.SASLAuthenticationFailed) || time.Since(began) > retryFor/2 {
+		t.Errorf("after %s: %v, want %v", time.Since(began), err, kafkago.SASLAuthenticationFailed)
 	}
 }
 

@@ -41,25 +41,36 @@ type scramSession struct {
 	signature    []byte // that the server must show; set after the first challenge
 }
 
+// Next answers a challenge. Its errors end the call: the password will not become right.
 func (s *scramSession) Next(_ context.Context, challenge []byte) (bool, []byte, error) {
 	if s.signature != nil {
-		return true, nil, s.verify(challenge)
+		if err := s.verify(challenge); err != nil {
+			return false, nil, malformed{err}
+		}
+		return true, nil, nil
 	}
+	answer, err := s.answer(challenge)
+	if err != nil {
+		return false, nil, malformed{err}
+	}
+	return false, answer, nil
+}
+
+func (s *scramSession) answer(challenge []byte) ([]byte, error) {
 	fields := scramFields(challenge)
 	nonce := fields["r"]
 	if !strings.HasPrefix(nonce, s.nonce) || len(nonce) == len(s.nonce) {
-		return false, nil, errors.New("SCRAM: the server's nonce does not continue ours")
+		return nil, errors.New("SCRAM: the server's nonce does not continue ours")
 	}
 	salt, err := base64.StdEncoding.DecodeString(fields["s"])
 	if err != nil || len(salt) == 0 {
-		return false, nil, fmt.Errorf("SCRAM: the server's salt is not base64: %q", fields["s"])
+		return nil, fmt.Errorf("SCRAM: the server's salt is not base64: %q", fields["s"])
 	}
 	iterations, err := strconv.Atoi(fields["i"])
 	if err != nil || iterations < 4096 || iterations > maxIterations {
-		return false, nil, fmt.Errorf("SCRAM: %q iterations are not between 4096 and %d", fields["i"], maxIterations)
+		return nil, fmt.Errorf("SCRAM: %q iterations are not between 4096 and %d", fields["i"], maxIterations)
 	}
-	answer, err := s.prove(nonce, string(challenge), salt, iterations)
-	return false, answer, err
+	return s.prove(nonce, string(challenge), salt, iterations)
 }
 
 func (s *scramSession) prove(nonce, serverFirst string, salt []byte, iterations int) ([]byte, error) {
