@@ -217,7 +217,7 @@ func (a *Agent) adopt() error {
 }
 
 func (a *Agent) watch(w *watcher) {
-	w.stopFD = int(a.stopRead.Fd())
+	w.stopFD, w.log, w.inotify = int(a.stopRead.Fd()), a.log, -1
 	w.tell = func(s seen) { a.inbox <- s }
 	w.outOfMemory = func() bool { return a.outOfMemory(w.task) }
 	w.leave = func() { a.leaveGroup(w.task) }

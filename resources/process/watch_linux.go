@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"syscall"
 	"time"
@@ -32,6 +33,7 @@ type watcher struct {
 	boot  string
 	child int // the shim's process id where it is our child, to be reaped by us
 	note  string
+	log   *slog.Logger
 	tell  func(seen)
 	// outOfMemory reports whether the kernel killed something of the task for its memory limit.
 	outOfMemory func() bool
@@ -44,11 +46,20 @@ type watcher struct {
 	orphaned bool // its shim has died
 	held     bool // a pidfd of the task itself was open until now
 	told     bool // the end was told
-	inotify  int
+	inotify  int  // -1 for none
 }
 
 func (w *watcher) run() {
 	err := w.follow()
+	// A failure to watch is not an end of the task: what lives is looked at again.
+	for err != nil && !w.told && (alive(w.shim, w.boot) || alive(w.pid, w.boot)) {
+		w.log.Warn("a task cannot be watched for a moment", "task", w.task, "err", err)
+		if stopped, serr := w.sleep(none); stopped || serr != nil {
+			err = serr
+			break
+		}
+		err = w.follow()
+	}
 	if w.told {
 		w.settle()
 		w.leave()
@@ -63,14 +74,11 @@ func (w *watcher) run() {
 
 // follow returns nil when the end was told, or when the agent ends.
 func (w *watcher) follow() error {
-	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
-	if err != nil {
-		return fmt.Errorf("watch folder: %w", err)
-	}
-	w.inotify = fd
-	defer unix.Close(fd)
-	if _, err := unix.InotifyAddWatch(fd, w.root.Name(), unix.IN_MOVED_TO); err != nil {
-		return fmt.Errorf("watch folder %s: %w", w.root.Name(), err)
+	if w.inotify = w.openInotify(); w.inotify >= 0 {
+		defer func() {
+			unix.Close(w.inotify)
+			w.inotify = -1
+		}()
 	}
 	for {
 		ended, err := w.look()
@@ -96,6 +104,20 @@ func (w *watcher) follow() error {
 			return err
 		}
 	}
+}
+
+// openInotify is -1 where the host gives no more of them (128 a user, by default): the folder is looked at from time to time then.
+func (w *watcher) openInotify() int {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		w.log.Warn("a task's folder is looked at from time to time: no inotify", "task", w.task, "err", err)
+		return -1
+	}
+	if _, err := unix.InotifyAddWatch(fd, w.root.Name(), unix.IN_MOVED_TO); err != nil {
+		w.log.Warn("a task's folder is looked at from time to time: no inotify", "task", w.task, "err", errors.Join(err, unix.Close(fd)))
+		return -1
+	}
+	return fd
 }
 
 // dead stands for a process that has ended, none for one that is not known yet.
@@ -254,8 +276,8 @@ func (w *watcher) settle() {
 func (w *watcher) sleep(process int) (stopped bool, err error) {
 	fds := []unix.PollFd{{Fd: int32(w.stopFD), Events: unix.POLLIN}, {Fd: int32(w.inotify), Events: unix.POLLIN}, {Fd: int32(process), Events: unix.POLLIN}}
 	patience := -1
-	if process == none {
-		patience = 1000 // milliseconds: what holds the lock has no name yet by which its end could be awaited
+	if process == none || w.inotify < 0 {
+		patience = 1000 // milliseconds: there is nothing by which what is waited for would make itself known
 	}
 	for {
 		_, err := unix.Poll(fds, patience) // a negative descriptor is ignored
