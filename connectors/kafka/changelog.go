@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -136,13 +137,17 @@ func (l *txnLog) lastProgress(ctx context.Context) (*progressRecord, error) {
 	}
 }
 
-// state reads the run's state: the latest value of each key, in the keys' order.
-func (l *txnLog) state(ctx context.Context, run uint64) ([]checkpoint.KV, error) {
+// state reads what is kept under each key: the run's latest values, in the keys' order, and the keys that another run wrote last.
+func (l *txnLog) state(ctx context.Context, run uint64) (state []checkpoint.KV, others [][]byte, err error) {
 	start, end, err := l.client.bounds(ctx, l.cfg.Changelog, l.partition)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	values := map[string][]byte{}
+	type kept struct {
+		run   uint64
+		value []byte
+	}
+	values := map[string]kept{}
 	err = l.client.scan(ctx, l.cfg.Changelog, l.partition, start, end, func(_ int64, key, value []byte) error {
 		if len(key) == 0 || key[0] != keyState {
 			return nil
@@ -152,19 +157,20 @@ func (l *txnLog) state(ctx context.Context, run uint64) ([]checkpoint.KV, error)
 			return nil
 		}
 		of, state, err := decodeState(value)
-		if err == nil && of == run {
-			values[string(key[1:])] = bytes.Clone(state)
-		} else if err == nil {
-			delete(values, string(key[1:])) // a key that an older owner wrote last
-		}
+		values[string(key[1:])] = kept{of, bytes.Clone(state)}
 		return err
 	})
-	out := make([]checkpoint.KV, 0, len(values))
-	for k, v := range values {
-		out = append(out, checkpoint.KV{Key: []byte(k), Value: v})
+	if err != nil {
+		return nil, nil, err
 	}
-	slices.SortFunc(out, func(a, b checkpoint.KV) int { return bytes.Compare(a.Key, b.Key) })
-	return out, err
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		if v := values[key]; v.run == run {
+			state = append(state, checkpoint.KV{Key: []byte(key), Value: v.value})
+		} else {
+			others = append(others, []byte(key))
+		}
+	}
+	return state, others, nil
 }
 
 // pending reads the outbox entries from applied on.

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
@@ -53,7 +54,8 @@ func retriable(err error) bool {
 		return false
 	}
 	var m malformed
-	if errors.As(err, &m) {
+	var certificate *tls.CertificateVerificationError
+	if errors.As(err, &m) || errors.As(err, &certificate) {
 		return false
 	}
 	c := code(err)

@@ -107,18 +107,18 @@ func (l *txnLog) refuse(last *progressRecord, run, term uint64) error {
 func (l *txnLog) adopt(ctx context.Context, last *progressRecord, run, term uint64) (*checkpoint.Recovered, error) {
 	claim := claimOf(last, run, term)
 	out := &checkpoint.Recovered{Previous: claim.Previous, Ends: claim.Ends}
-	var err error
+	state, others, err := l.state(ctx, run)
+	if err != nil {
+		return nil, err
+	}
 	if !claim.Claim {
 		progress := claim.Progress
-		out.Progress = &progress
-		if out.State, err = l.state(ctx, run); err != nil {
-			return nil, err
-		}
+		out.Progress, out.State = &progress, state
 	}
 	if out.Outbox, err = l.pending(ctx, claim.OutboxApplied); err != nil {
 		return nil, err
 	}
-	if err := l.claim(ctx, claim); err != nil {
+	if err := l.claim(ctx, claim, others); err != nil {
 		return nil, err
 	}
 	l.run, l.term, l.applied, l.ends = run, term, claim.OutboxApplied, cloneEnds(claim.Ends)
@@ -142,9 +142,13 @@ func claimOf(last *progressRecord, run, term uint64) *progressRecord {
 	return claim
 }
 
-func (l *txnLog) claim(ctx context.Context, p *progressRecord) error {
-	records := &checkpoint.Records{}
-	if err := appendProgress(records, p, l.cfg.Now().UnixMilli()); err != nil {
+// claim commits the claim and deletes the state of other runs, which would else stay in the topic for ever.
+func (l *txnLog) claim(ctx context.Context, p *progressRecord, others [][]byte) error {
+	records, now := &checkpoint.Records{}, l.cfg.Now().UnixMilli()
+	for _, key := range others {
+		appendState(records, checkpoint.KV{Key: key}, p.Run, now)
+	}
+	if err := appendProgress(records, p, now); err != nil {
 		return err
 	}
 	own := place{l.cfg.Changelog, l.partition}

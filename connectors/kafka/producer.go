@@ -130,38 +130,45 @@ type outgoing struct {
 	place
 	records     *checkpoint.Records
 	emptyIsNull bool
+	sent        int     // how many were acknowledged
 	offsets     []int64 // of each record
 }
 
 // write delivers records to partitions of the open transaction: each partition's in order, one batch of each at a time.
 func (p *producer) write(ctx context.Context, list []*outgoing) error {
-	from := make([]int, len(list))
 	for {
-		var round []*batch
-		var of []int
-		for i, o := range list {
-			if from[i] >= o.records.Len() {
-				continue
-			}
-			b, err := p.encode(o, from[i])
-			if err != nil {
-				return err
-			}
-			round, of = append(round, b), append(of, i)
-		}
-		if len(round) == 0 {
-			return nil
+		round, of, err := p.round(list)
+		if err != nil || len(round) == 0 {
+			return err
 		}
 		if err := p.client.send(ctx, p.id, round); err != nil {
 			return err
 		}
-		for j, b := range round {
-			i := of[j]
-			from[i] = b.to
-			list[i].offsets = appendOffsets(list[i].offsets, b.base, b.to-b.from)
+		for i, b := range round {
+			of[i].sent = b.to
+			of[i].offsets = appendOffsets(of[i].offsets, b.base, b.to-b.from)
 			p.recycle(b)
 		}
 	}
+}
+
+// maxRound bounds the bytes under way: a broker takes requests up to 100 MiB (socket.request.max.bytes).
+const maxRound = 32 << 20
+
+// round encodes the next batch of each partition that has one.
+func (p *producer) round(list []*outgoing) (round []*batch, of []*outgoing, err error) {
+	size := 0
+	for _, o := range list {
+		if o.sent >= o.records.Len() || size > maxRound {
+			continue
+		}
+		b, err := p.encode(o, o.sent)
+		if err != nil {
+			return nil, nil, err
+		}
+		round, of, size = append(round, b), append(of, o), size+len(b.raw)
+	}
+	return round, of, nil
 }
 
 // encode makes the next batch of o and takes its sequence numbers.
