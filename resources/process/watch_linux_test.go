@@ -1,6 +1,7 @@
 package process
 
 import (
+	"encoding/json"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -49,8 +50,19 @@ func TestATaskIsWatchedWithoutInotifyToo(t *testing.T) {
 	told := make(chan seen, 4)
 	w := &watcher{task: "t.1", root: root, boot: boot, shim: id, log: slog.New(slog.DiscardHandler), tell: func(s seen) { told <- s },
 		outOfMemory: func() bool { return false }, leave: func() {}, stopFD: int(stopRead.Fd()), inotify: -1}
+	record, err := json.Marshal(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(after, "pid.json"), record, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	done := make(chan struct{})
 	go func() { defer close(done); w.run() }()
+	if s := <-told; s.observation == nil || s.observation.Event != agent.ProcessStarted {
+		t.Errorf("told %+v", s.observation)
+	}
+	// It has looked, and sleeps: only the next look can see this.
 	if err := os.WriteFile(filepath.Join(after, ".e"), []byte(`{"code":3,"began":true}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
