@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -343,5 +344,41 @@ func TestStateThatIsLargerThanABatchIsSplit(t *testing.T) {
 	}
 	if !equalKV(found.State, want) || found.Progress.Epoch != 1 {
 		t.Errorf("%d keys and progress %+v came back, want %d", len(found.State), found.Progress, len(want))
+	}
+}
+
+func TestATransactionThatTimedOutIsNoTakeover(t *testing.T) {
+	k := cluster(t, 1)
+	ctx, c := testContext(t), dial(t, k)
+	l := NewLog(c, LogConfig{Install: "test", Slot: slot(0), Changelog: changes, TxnTimeout: 100 * time.Millisecond}).(*txnLog)
+	if _, err := l.Recover(ctx, 1, 5); err != nil {
+		t.Fatal(err)
+	}
+	late := &outgoing{place: place{outTopic, 0}, records: &checkpoint.Records{}}
+	late.records.Append(nil, []byte(row(1)), 1)
+	if err := l.producer.begin(ctx, []place{late.place}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.producer.write(ctx, []*outgoing{late}); err != nil {
+		t.Fatal(err)
+	}
+	for end := int64(0); end == 0; { // until the broker has aborted it
+		var err error
+		if end, err = c.Latest(ctx, outTopic, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := l.Commit(ctx, commitOf(l, 1, 1))
+	if err == nil || errors.Is(err, checkpoint.ErrFenced) || !strings.Contains(err.Error(), "recover again") {
+		t.Fatalf("the commit after the timeout: %v", err)
+	}
+	if _, err := l.Recover(ctx, 1, 5); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Commit(ctx, commitOf(l, 1, 2)); err != nil {
+		t.Fatal(err)
+	}
+	if got := readRows(t, c, 1); !slices.Equal(got, []int64{2}) {
+		t.Errorf("visible: %v, want [2]", got)
 	}
 }
