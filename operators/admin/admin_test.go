@@ -103,7 +103,7 @@ func node(t *testing.T, config *tls.Config, password string) string {
 	t.Helper()
 	l, err := tls.Listen("tcp", "127.40.0.3:0", config)
 	must(t, err)
-	t.Cleanup(func() { l.Close() })
+	t.Cleanup(func() { must(t, l.Close()) })
 	go func() {
 		for {
 			conn, err := l.Accept()

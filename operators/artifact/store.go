@@ -94,7 +94,7 @@ func (s Store) Resolve(ctx context.Context, set Set) (Jars, error) {
 	return jars, nil
 }
 
-func (s Store) make(ctx context.Context, set Set, dir string, want []Jar) error {
+func (s Store) make(ctx context.Context, set Set, dir string, want []Jar) (err error) {
 	if _, err := os.Stat(dir); err == nil {
 		s.tell(set, "verify", 0, len(want))
 		if err := verify(dir, want, "rm -r "+dir+" and run the same command again"); err != nil {
@@ -106,7 +106,8 @@ func (s Store) make(ctx context.Context, set Set, dir string, want []Jar) error 
 	if err != nil {
 		return fmt.Errorf("make a directory for %s: %w", set, err)
 	}
-	defer os.RemoveAll(tmp) // nothing is left of it after the rename; what a killed process leaves is swept by the next
+	// What a killed process leaves is swept by the next.
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
 	jars := filepath.Join(tmp, "jars")
 	if err := s.maven(ctx, set, tmp, jars, len(want)); err != nil {
 		return err

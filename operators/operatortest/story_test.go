@@ -78,6 +78,13 @@ func TestStories(t *testing.T) {
 	})
 }
 
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // tell does one line of a story and answers with what is to be seen.
 func tell(t *testing.T, w *World, d *datadriven.TestData) string {
 	pod := ""

@@ -44,13 +44,6 @@ func newRig(t *testing.T) *rig {
 	return &rig{t: t, host: Host{Dir: t.TempDir()}, java: java, ca: ca}
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func (r *rig) jars(set artifact.Set) artifact.Jars {
 	r.t.Helper()
 	dir, err := artifact.DefaultDir()
