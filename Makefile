@@ -9,7 +9,7 @@
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := build
-.PHONY: build run setup test test-short verify verify-race verify-demo verify-data check vet fmt archtest darwin lint bench clean
+.PHONY: build run setup test test-short verify verify-race verify-demo verify-data verify-faults verify-start check vet fmt archtest darwin lint bench clean
 
 # A Go that is installed but not on the path is found; a distribution's Go may be set to never fetch a newer one.
 GO ?= $(firstword $(shell command -v go) $(wildcard /usr/local/go/bin/go /usr/lib/go-*/bin/go /snap/bin/go) go)
@@ -57,7 +57,7 @@ darwin:
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/weir
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) vet ./internal/cli
 
-verify: verify-data verify-race verify-demo
+verify: verify-data verify-race verify-demo verify-faults verify-start
 
 # The bundled file is what its script cuts (needs npm and python3).
 verify-data:
@@ -69,7 +69,15 @@ verify-race:
 
 # The demo and its kills, five times over.
 verify-demo: setup
-	$(GO) test -count=5 -timeout 60m -v ./internal/mainjob
+	$(GO) test -count=5 -timeout 60m -v -run TestMainJob ./internal/mainjob
+
+# Random kills of one to three processes a run, shims, supervisor and node included.
+verify-faults: setup
+	WEIR_VERIFY=20 $(GO) test -count=1 -timeout 60m -v -run TestRandomKills ./internal/mainjob
+
+# How long the stack takes to be ready, against the same Cassandra alone.
+verify-start: setup
+	WEIR_VERIFY=3 $(GO) test -count=1 -timeout 20m -v -run TestStart ./internal/mainjob
 
 lint:
 	@if command -v golangci-lint >/dev/null; then golangci-lint run ./...; else $(GO) run $(LINTER) run ./...; fi

@@ -22,9 +22,6 @@ import (
 	"github.com/weir-project/weir/internal/lifecycle"
 )
 
-// Build is the version that `weir version` prints; the Makefile sets it.
-var Build = "dev"
-
 // app carries what every command needs.
 type app struct {
 	in     io.Reader
