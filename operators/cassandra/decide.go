@@ -136,5 +136,8 @@ func answers(o operators.Observed, pod string) (bool, string) {
 	if address := o.Reserved[pod].Address; f.Value[address] != Up {
 		return false, "the node at " + address + " is not up"
 	}
+	if f.At.Before(o.Attempts[plan.LaunchID(pod)].At) {
+		return false, "the node has not been asked since its launch"
+	}
 	return true, ""
 }

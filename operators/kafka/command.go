@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/weir-project/weir/operators"
@@ -32,6 +33,10 @@ func Command(l operators.Launch, at operators.Placement, env Env, s Secrets) (op
 	if at.Ports[ClientPort] == 0 || at.Ports[ControllerPort] == 0 || at.Volume == "" {
 		return operators.TaskSpec{}, fmt.Errorf("build the command of %s: its placement has no %s port, %s port or volume (ports %v, volume %q)",
 			l.Pod.Name(), ClientPort, ControllerPort, at.Ports, at.Volume)
+	}
+	// The client listener has SCRAM and no TLS: passwords are safe in it, data is not (D12).
+	if a, err := netip.ParseAddr(at.Address); err != nil || !a.IsLoopback() {
+		return operators.TaskSpec{}, fmt.Errorf("build the command of %s: address %q is no loopback address, and its client listener has no TLS", l.Pod.Name(), at.Address)
 	}
 	home := "{volume:" + at.Volume + "}"
 	done := home + "/log/meta.properties"

@@ -67,10 +67,15 @@ func TestNothingSecretStandsInArgumentsOrTheEnvironment(t *testing.T) {
 	}
 }
 
-func TestAPlacementThatLacksAPortIsRefused(t *testing.T) {
+func TestAPlacementThatLacksAPortOrLeavesLoopbackIsRefused(t *testing.T) {
 	l, at, env, secrets := launch(1)
 	at.Ports = map[string]int{ClientPort: 20000}
 	if _, err := Command(l, at, env, secrets); err == nil || !strings.Contains(err.Error(), "controller") {
 		t.Errorf("got %v", err)
+	}
+	l, at, env, secrets = launch(1)
+	at.Address = "10.0.0.1"
+	if _, err := Command(l, at, env, secrets); err == nil || !strings.Contains(err.Error(), "10.0.0.1") {
+		t.Errorf("an address that others reach: %v", err)
 	}
 }

@@ -52,6 +52,9 @@ func Decide(spec operators.ServiceSpec, o operators.Observed) plan.Plan {
 		steps := plan.Pod(spec, i, o, Pod)
 		last := steps[len(steps)-1]
 		ready, why := answers(o.Kafka, i)
+		if launched := o.Attempts[plan.LaunchID(spec.PodName(i))].At; ready && o.Kafka.Authenticated.At.Before(launched) {
+			ready, why = false, "the broker has not been asked since its launch"
+		}
 		phase.Steps = append(append(phase.Steps, steps...),
 			plan.Ready(spec.PodName(i), last.Done, ready, "the broker to take a SCRAM login and to be listed by Metadata", why))
 	}

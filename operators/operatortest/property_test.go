@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -189,4 +190,24 @@ func liveOwners(s stream.State) []string {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+func TestAnAnswerFromBeforeTheLaunchIsNoReadiness(t *testing.T) {
+	for _, operator := range []string{operators.Kafka, operators.Cassandra} {
+		w := newWorld(operator, 1, 1)
+		pod := w.Spec.PodName(0)
+		w.Pass()
+		w.Status(pod, resources.Running, 0)
+		w.Answer(pod)
+		o := w.Observed()
+		stale := o.Now.Add(-time.Second)
+		o.Kafka.Authenticated.At, o.Cassandra.Nodes.At = stale, stale
+		step, ok := w.decide(o).Step(pod + ":ready")
+		if !ok || step.Done || !strings.Contains(step.Reason, "since its launch") {
+			t.Errorf("%s: an answer of %s before the launch made it %+v", operator, o.Now.Sub(stale), step)
+		}
+		if step, _ = w.Plan().Step(pod + ":ready"); !step.Done {
+			t.Errorf("%s: a fresh answer is not enough: %+v", operator, step)
+		}
+	}
 }

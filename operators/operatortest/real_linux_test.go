@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -126,6 +127,10 @@ func TestRealKafkaIsFormattedStartedUsedKilledAndStartedAgain(t *testing.T) {
 		return kafka.Ready(spec, client.Observe(ctx, time.Now()))
 	}
 
+	// A format that was interrupted has left something behind.
+	left := filepath.Join(r.host.Dir, "volumes", pod.VolumeID(), "format")
+	must(t, os.MkdirAll(left, 0o700))
+	must(t, os.WriteFile(filepath.Join(left, "meta.properties"), []byte("version=1\n"), 0o600))
 	start := time.Now()
 	p, err := r.host.Start("events-0", task)
 	must(t, err)
