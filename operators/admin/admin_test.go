@@ -178,6 +178,21 @@ func TestARefusedLoginIsToldFromABrokenOne(t *testing.T) {
 	}
 }
 
+func TestANodeWithoutADefaultAccountIsNotWaitedForLong(t *testing.T) {
+	ca, err := security.NewCA("weir", time.Now(), rand.Reader)
+	must(t, err)
+	b, err := ca.Issue(security.Request{CN: "both", Role: security.RoleCassandra, IPs: []net.IP{net.ParseIP("127.40.0.3")}, NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour), ClientAuth: true, ServerAuth: true})
+	must(t, err)
+	config, err := CassandraTLS(b)
+	must(t, err)
+	c := Cassandra{Address: node(t, config, "somebody else's"), TLS: config, User: "weir", Password: "right"}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := c.CreateRole(ctx); err == nil || !strings.Contains(err.Error(), "create role weir") || !strings.Contains(err.Error(), c.Address) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestRowsAreDecodedAndBrokenOnesRefused(t *testing.T) {
 	n := func(all ...int) []byte {
 		var b []byte

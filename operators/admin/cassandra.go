@@ -95,6 +95,9 @@ func (c Cassandra) CreateRole(ctx context.Context) error {
 	}
 	first := c
 	first.User, first.Password = defaultRole, defaultRole
+	if err := first.appear(ctx); err != nil {
+		return first.failed("create role "+c.User, err)
+	}
 	s, err := first.session(ctx)
 	if err != nil {
 		return first.failed("create role "+c.User, err)
@@ -116,6 +119,26 @@ func (c Cassandra) CreateRole(ctx context.Context) error {
 		return c.failed("log in as the role that was just created", err)
 	}
 	return nil
+}
+
+// appears is how long a new node is given to make its default account, which it does a moment after its port listens.
+const appears = 5 * time.Second
+
+// appear waits until the default account can log in.
+func (c Cassandra) appear(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, appears, fmt.Errorf("neither our role nor the default account can log in (waited %s)", appears))
+	defer cancel()
+	for {
+		err := login(ctx, c.Address, c.TLS, c.User, c.Password)
+		if !errors.Is(err, errRefused) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(settle):
+		}
+	}
 }
 
 // DisableDefault takes from the default account its password, its login and its rights, and proves it by a login that must be refused.
