@@ -7,11 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strconv"
 	"strings"
 	"time"
-
-	"github.com/gocql/gocql"
 
 	"github.com/weir-project/weir/operators"
 	"github.com/weir-project/weir/operators/cassandra"
@@ -68,18 +65,19 @@ func unknownCassandra(err error) operators.CassandraFacts {
 	}
 }
 
-// defaultOff asks our own session, which costs no bcrypt; that a login is truly refused was proven when the account was turned off.
+// defaultOff asks over our own login, which costs no bcrypt; that a login is truly refused was proven when the account was turned off.
 func defaultOff(conn io.ReadWriter) (bool, error) {
-	all, err := query(conn, "SELECT can_login, is_superuser FROM system_auth.roles WHERE role = "+literal(defaultRole))
-	if err != nil {
-		return false, err
+	off, found, err := readRole(conn, defaultRole)
+	return off || !found, err
+}
+
+// readRole reports whether a role exists and, if so, whether it can neither log in nor do what a superuser can.
+func readRole(conn io.ReadWriter, role string) (off, found bool, err error) {
+	all, err := query(conn, "SELECT can_login, is_superuser FROM system_auth.roles WHERE role = "+literal(role))
+	if err != nil || len(all) == 0 {
+		return false, false, err
 	}
-	for _, row := range all {
-		if isTrue(row[0]) || isTrue(row[1]) {
-			return false, nil
-		}
-	}
-	return true, nil
+	return !isTrue(all[0][0]) && !isTrue(all[0][1]), true, nil
 }
 
 func isTrue(b []byte) bool { return len(b) == 1 && b[0] != 0 }
@@ -95,24 +93,20 @@ func (c Cassandra) CreateRole(ctx context.Context) error {
 	}
 	first := c
 	first.User, first.Password = defaultRole, defaultRole
-	if err := first.appear(ctx); err != nil {
-		return first.failed("create role "+c.User, err)
-	}
-	s, err := first.session(ctx)
+	conn, err := first.appear(ctx)
 	if err != nil {
 		return first.failed("create role "+c.User, err)
 	}
-	defer s.Close()
+	defer conn.Close() // what it carried was answered
 	// An attempt that died in between, or a password that was drawn anew, finds the role there. It is altered only then: a password can be
 	// changed once in 5 s.
 	verb := "CREATE ROLE "
-	if _, found, err := readRole(ctx, s, c.User); err != nil {
+	if _, found, err := readRole(conn, c.User); err != nil {
 		return first.failed("read role "+c.User, err)
 	} else if found {
 		verb = "ALTER ROLE "
 	}
-	statement := verb + operators.Quote(c.User) + " WITH PASSWORD = " + literal(c.Password) + " AND LOGIN = true AND SUPERUSER = true"
-	if err := s.Query(statement).WithContext(ctx).Exec(); err != nil {
+	if err := execute(conn, verb+operators.Quote(c.User)+" WITH PASSWORD = "+literal(c.Password)+" AND LOGIN = true AND SUPERUSER = true"); err != nil {
 		return first.failed("create role "+c.User, err)
 	}
 	if err := login(ctx, c.Address, c.TLS, c.User, c.Password); err != nil {
@@ -124,18 +118,20 @@ func (c Cassandra) CreateRole(ctx context.Context) error {
 // appears is how long a new node is given to make its default account, which it does a moment after its port listens.
 const appears = 5 * time.Second
 
-// appear waits until the default account can log in.
-func (c Cassandra) appear(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, appears, fmt.Errorf("neither our role nor the default account can log in (waited %s)", appears))
-	defer cancel()
+// appear connects as soon as the default account can log in.
+func (c Cassandra) appear(ctx context.Context) (net.Conn, error) {
+	limit := time.NewTimer(appears)
+	defer limit.Stop()
 	for {
-		err := login(ctx, c.Address, c.TLS, c.User, c.Password)
+		conn, err := connect(ctx, c.Address, c.TLS, c.User, c.Password)
 		if !errors.Is(err, errRefused) {
-			return err
+			return conn, err
 		}
 		select {
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return nil, context.Cause(ctx)
+		case <-limit.C:
+			return nil, fmt.Errorf("neither our role nor the default account can log in (waited %s)", appears)
 		case <-time.After(settle):
 		}
 	}
@@ -143,37 +139,21 @@ func (c Cassandra) appear(ctx context.Context) error {
 
 // DisableDefault takes from the default account its password, its login and its rights, and proves it by a login that must be refused.
 func (c Cassandra) DisableDefault(ctx context.Context, random string) error {
-	s, err := c.session(ctx)
+	conn, err := connect(ctx, c.Address, c.TLS, c.User, c.Password)
 	if err != nil {
 		return c.failed("disable the default account", err)
 	}
-	defer s.Close()
-	off, found, err := readRole(ctx, s, defaultRole)
+	defer conn.Close() // what it carried was answered
+	off, found, err := readRole(conn, defaultRole)
 	if err != nil {
 		return c.failed("read the default account", err)
 	}
-	if found && off {
-		return c.proveOff(ctx)
+	if found && !off {
+		statement := "ALTER ROLE " + operators.Quote(defaultRole) + " WITH PASSWORD = " + literal(random) + " AND LOGIN = false AND SUPERUSER = false"
+		if err := execute(conn, statement); err != nil {
+			return c.failed("disable the default account", err)
+		}
 	}
-	statement := "ALTER ROLE " + operators.Quote(defaultRole) + " WITH PASSWORD = " + literal(random) + " AND LOGIN = false AND SUPERUSER = false"
-	if err := s.Query(statement).WithContext(ctx).Exec(); err != nil {
-		return c.failed("disable the default account", err)
-	}
-	return c.proveOff(ctx)
-}
-
-// readRole reports whether a role exists and, if so, whether it can neither log in nor do what a superuser can.
-func readRole(ctx context.Context, s *gocql.Session, role string) (off, found bool, err error) {
-	var canLogin, superuser bool
-	err = s.Query("SELECT can_login, is_superuser FROM system_auth.roles WHERE role = ?", role).WithContext(ctx).Scan(&canLogin, &superuser)
-	if errors.Is(err, gocql.ErrNotFound) {
-		return false, false, nil
-	}
-	return !canLogin && !superuser, true, err
-}
-
-// proveOff tries the default account, and is content with nothing but a refusal.
-func (c Cassandra) proveOff(ctx context.Context) error {
 	switch err := login(ctx, c.Address, c.TLS, defaultRole, defaultRole); {
 	case errors.Is(err, errRefused):
 		return nil
@@ -186,25 +166,25 @@ func (c Cassandra) proveOff(ctx context.Context) error {
 // EnsureTables makes the keyspaces and tables that are missing, and returns when a fresh look shows each as it shall be. A table with other
 // columns or keys is an error: it is never changed in place.
 func (c Cassandra) EnsureTables(ctx context.Context, keyspaces []operators.Keyspace, tables []operators.Table) error {
-	s, err := c.session(ctx)
+	conn, err := connect(ctx, c.Address, c.TLS, c.User, c.Password)
 	if err != nil {
 		return c.failed("ensure tables", err)
 	}
-	defer s.Close()
+	defer conn.Close() // what it carried was answered
 	for _, k := range keyspaces {
-		if err := s.Query(k.DDL()).WithContext(ctx).Exec(); err != nil {
+		if err := execute(conn, k.DDL()); err != nil {
 			return c.failed("create keyspace "+k.Name, err)
 		}
 	}
 	for _, t := range tables {
-		if err := s.Query(t.DDL()).WithContext(ctx).Exec(); err != nil {
+		if err := execute(conn, t.DDL()); err != nil {
 			return c.failed("create table "+t.ID(), err)
 		}
 	}
-	if err := s.AwaitSchemaAgreement(ctx); err != nil {
+	if err := agree(ctx, conn); err != nil {
 		return c.failed("wait until the nodes agree on the schema", err)
 	}
-	have, err := c.tables(ctx)
+	have, err := readTables(conn)
 	if err != nil {
 		return c.failed("read the schema", err)
 	}
@@ -219,49 +199,6 @@ func (c Cassandra) EnsureTables(ctx context.Context, keyspaces []operators.Keysp
 	}
 	return nil
 }
-
-// tables reads the schema over a connection of its own.
-func (c Cassandra) tables(ctx context.Context) (map[string]operators.Table, error) {
-	conn, err := connect(ctx, c.Address, c.TLS, c.User, c.Password)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close() // it has only been read from
-	return readTables(conn)
-}
-
-// session is a connection of the driver, without its pool's habits: one connection, no reconnection, no log.
-func (c Cassandra) session(ctx context.Context) (*gocql.Session, error) {
-	host, port, err := net.SplitHostPort(c.Address)
-	if err != nil {
-		return nil, fmt.Errorf("read address: %w", err)
-	}
-	cluster := gocql.NewCluster(host)
-	if cluster.Port, err = strconv.Atoi(port); err != nil {
-		return nil, fmt.Errorf("read address %s: %w", c.Address, err)
-	}
-	cluster.ProtoVersion = 4
-	cluster.Authenticator = gocql.PasswordAuthenticator{Username: c.User, Password: c.Password}
-	cluster.SslOpts = &gocql.SslOptions{Config: c.TLS, EnableHostVerification: true}
-	cluster.ConnectTimeout, cluster.Timeout = 2*time.Second, 10*time.Second
-	cluster.NumConns, cluster.ReconnectInterval = 1, 0
-	cluster.DisableInitialHostLookup = true
-	cluster.Consistency = gocql.LocalOne
-	cluster.Events.DisableNodeStatusEvents, cluster.Events.DisableTopologyEvents, cluster.Events.DisableSchemaEvents = true, true, true
-	cluster.Logger = silent{}
-	// CreateSession takes no context; its own timeouts bound it.
-	if err := ctx.Err(); err != nil {
-		return nil, context.Cause(ctx)
-	}
-	return cluster.CreateSession()
-}
-
-// silent: what the driver would log comes back as an error.
-type silent struct{}
-
-func (silent) Print(...any)          {}
-func (silent) Printf(string, ...any) {}
-func (silent) Println(...any)        {}
 
 func (c Cassandra) failed(what string, err error) error {
 	return fmt.Errorf("%s (cassandra %s, role %s): %w", what, c.Address, c.User, err)

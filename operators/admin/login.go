@@ -43,17 +43,17 @@ func login(ctx context.Context, address string, config *tls.Config, user, passwo
 }
 
 // connect does the handshake of the native protocol. A driver tells a refusal from a network failure by text, and retries; here "refused" must
-// be certain, since it is the proof that the default account is off. And a driver's session logs in several times, each of which
-// costs the node a bcrypt.
+// be certain, since it is the proof that the default account is off. A driver's session also logs in several times, each of which costs
+// the node a bcrypt, and polls for agreement after every statement: with it a new node took a second longer to be ready.
 func connect(ctx context.Context, address string, config *tls.Config, user, password string) (net.Conn, error) {
 	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: 2 * time.Second}, Config: config}
 	conn, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
 	}
-	deadline := time.Now().Add(10 * time.Second)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(time.Minute)
 	}
 	err = conn.SetDeadline(deadline)
 	if err == nil {
@@ -63,7 +63,18 @@ func connect(ctx context.Context, address string, config *tls.Config, user, pass
 		conn.Close() // the cause is told; that a broken connection cannot be closed tells nothing more
 		return nil, err
 	}
-	return conn, nil
+	return bound{conn, context.AfterFunc(ctx, func() { conn.Close() })}, nil
+}
+
+// bound is a connection that ends with its context.
+type bound struct {
+	net.Conn
+	stop func() bool
+}
+
+func (b bound) Close() error {
+	b.stop()
+	return b.Conn.Close()
 }
 
 func authenticate(conn io.ReadWriter, user, password string) error {
@@ -125,6 +136,21 @@ func stringMap(pairs ...string) []byte {
 
 // query reads all rows of a statement whose columns the caller knows.
 func query(conn io.ReadWriter, statement string) ([][][]byte, error) {
+	body, err := ask(conn, statement)
+	if err != nil {
+		return nil, err
+	}
+	return rows(body)
+}
+
+// execute carries a statement out that has no rows.
+func execute(conn io.ReadWriter, statement string) error {
+	_, err := ask(conn, statement)
+	return err
+}
+
+// ask returns the body of a statement's result.
+func ask(conn io.ReadWriter, statement string) ([]byte, error) {
 	body := binary.BigEndian.AppendUint32(nil, uint32(len(statement)))
 	body = append(body, statement...)
 	body = append(binary.BigEndian.AppendUint16(body, one), 0)
@@ -137,5 +163,5 @@ func query(conn io.ReadWriter, statement string) ([][][]byte, error) {
 	case op != opResult:
 		return nil, fmt.Errorf("unexpected answer %#x to a query", op)
 	}
-	return rows(body)
+	return body, nil
 }

@@ -1,12 +1,15 @@
 package admin
 
 import (
+	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/weir-project/weir/operators"
 )
@@ -73,6 +76,34 @@ func textMap(b []byte) (map[string]string, error) {
 		out[key] = value
 	}
 	return out, nil
+}
+
+// agree waits until all nodes have the schema of the one that was asked.
+func agree(ctx context.Context, conn io.ReadWriter) error {
+	for {
+		local, err := query(conn, "SELECT schema_version FROM system.local")
+		if err != nil {
+			return err
+		}
+		peers, err := query(conn, "SELECT schema_version FROM system.peers_v2")
+		if err != nil {
+			return err
+		}
+		differ := 0
+		for _, p := range peers {
+			if len(local) != 1 || !bytes.Equal(p[0], local[0][0]) {
+				differ++
+			}
+		}
+		if differ == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d of %d other nodes have another version: %w", differ, len(peers), context.Cause(ctx))
+		case <-time.After(settle):
+		}
+	}
 }
 
 // placed is a column's place in a key.
