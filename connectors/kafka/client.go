@@ -53,7 +53,7 @@ func Dial(conn physical.Connection, clientID string) (*Client, error) {
 		Context:        ctx,
 	}
 	if conn.User != "" {
-		t.SASL = scramSHA512{conn.User, conn.Password}
+		t.SASL = newScram(conn.User, conn.Password)
 	}
 	return &Client{transport: t, bootstrap: kafkago.TCP(conn.Servers...), clientID: clientID, stop: stop,
 		view: view{brokers: map[int32]string{}, topics: map[string][]partition{}, coordinators: map[string]int32{}}}, nil

@@ -69,7 +69,7 @@ func TestAFalseScramServerIsNotBelieved(t *testing.T) {
 		"SCRAM: the server refuses: other-error":                               {"r=%sx,s=c2FsdA==,i=4096", "e=other-error"},
 		"SCRAM: the server does not know the password: its signature is wrong": {"r=%sx,s=c2FsdA==,i=4096", "v=c2FsdA=="},
 	} {
-		s, first, err := scramSHA512{"u", "p"}.Start(testContext(t))
+		s, first, err := newScram("u", "p").Start(testContext(t))
 		if err != nil {
 			t.Fatal(err)
 		}

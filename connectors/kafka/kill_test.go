@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -148,4 +149,49 @@ func mistakes(t *testing.T, servers []string, n int) []string {
 		out = append(out, fmt.Sprintf("%d numbers are visible, want %d", len(seen), n))
 	}
 	return out
+}
+
+// TestACutConnectionIsPassedOver cuts one connection at each kind of request, before it was sent or after it was answered. Only the end of a
+// transaction may not be repeated blindly (see TestAnAnswerThatWasLostIsFoundOut).
+func TestACutConnectionIsPassedOver(t *testing.T) {
+	for _, key := range []kmsg.Key{kmsg.Metadata, kmsg.FindCoordinator, kmsg.InitProducerID, kmsg.AddPartitionsToTxn, kmsg.Produce, kmsg.Fetch, kmsg.ListOffsets} {
+		for _, delivered := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s delivered=%t", key.Name(), delivered), func(t *testing.T) {
+				k := cluster(t, 2)
+				ctx, c := testContext(t), dial(t, k)
+				fault := injectInto(c)
+				first := logOf(c, 0)
+				if _, err := first.Recover(ctx, 1, 1); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := first.Commit(ctx, commitOf(first, 1, 0, 1, 2, 3)); err != nil {
+					t.Fatal(err)
+				}
+				fault.arm(key, delivered, nil)
+				c.forget(outTopic)
+				c.forgetCoordinator(first.producer.id)
+				l := logOf(c, 0)
+				if _, err := l.Recover(ctx, 1, 2); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := l.Commit(ctx, commitOf(l, 2, 4, 5, 6, 7)); err != nil {
+					t.Fatal(err)
+				}
+				if fault.fired != 1 {
+					t.Fatalf("the connection was cut %d times, want once", fault.fired)
+				}
+				if wrong := mistakes(t, k.ListenAddrs(), 8); len(wrong) > 0 {
+					t.Error(wrong)
+				}
+				found, err := l.Recover(ctx, 1, 3)
+				if err != nil {
+					t.Fatal(err)
+				}
+				// Each partition holds a row, a marker, a row and a marker.
+				if want := (map[int32]int64{0: 3, 1: 3, 2: 3, 3: 3}); !maps.Equal(found.Ends[marks], want) {
+					t.Errorf("ends %v, want %v", found.Ends[marks], want)
+				}
+			})
+		}
+	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
+	"github.com/weir-project/weir/internal/lifecycle"
 	"github.com/weir-project/weir/pipelines/checkpoint"
 	"github.com/weir-project/weir/pipelines/column"
 	"github.com/weir-project/weir/pipelines/physical"
@@ -355,6 +356,10 @@ func measureCommits(t *testing.T, conn physical.Connection) {
 			mu.Lock()
 			recovered = append(recovered, time.Since(began))
 			mu.Unlock()
+			if err := lifecycle.Sleep(ctx, time.Duration(i)*time.Second/slots); err != nil { // slots that began at once would commit at once
+				t.Error(err)
+				return
+			}
 			tick := time.NewTicker(time.Second)
 			defer tick.Stop()
 			for e := range rounds {

@@ -13,14 +13,43 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/segmentio/kafka-go/sasl"
 )
 
 // scramSHA512 is the client side of RFC 5802 with SHA-512, Kafka's SCRAM-SHA-512: no channel binding, no authorisation identity.
-type scramSHA512 struct{ user, password string }
+type scramSHA512 struct {
+	user, password string
+	last           *salting
+}
+
+// salting keeps what the password became with the salt that the server gave last: thousands of hashes that each new connection would repeat.
+type salting struct {
+	mu         sync.Mutex // guards all below
+	salt       []byte
+	iterations int
+	salted     []byte
+}
+
+func newScram(user, password string) scramSHA512 { return scramSHA512{user, password, &salting{}} }
 
 func (scramSHA512) Name() string { return "SCRAM-SHA-512" }
+
+func (m scramSHA512) salt(salt []byte, iterations int) ([]byte, error) {
+	l := m.last
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.salted != nil && l.iterations == iterations && bytes.Equal(l.salt, salt) {
+		return l.salted, nil
+	}
+	salted, err := pbkdf2.Key(sha512.New, m.password, salt, iterations, sha512.Size)
+	if err != nil {
+		return nil, fmt.Errorf("SCRAM: salt the password: %w", err)
+	}
+	l.salt, l.iterations, l.salted = salt, iterations, salted
+	return salted, nil
+}
 
 // maxIterations bounds the work that a false server can ask for; Kafka's own default is 4096.
 const maxIterations = 1 << 20
@@ -74,9 +103,9 @@ func (s *scramSession) answer(challenge []byte) ([]byte, error) {
 }
 
 func (s *scramSession) prove(nonce, serverFirst string, salt []byte, iterations int) ([]byte, error) {
-	salted, err := pbkdf2.Key(sha512.New, s.password, salt, iterations, sha512.Size)
+	salted, err := s.salt(salt, iterations)
 	if err != nil {
-		return nil, fmt.Errorf("SCRAM: salt the password: %w", err)
+		return nil, err
 	}
 	final := "c=biws,r=" + nonce // biws is "n,,"
 	message := s.first + "," + serverFirst + "," + final
