@@ -4,7 +4,7 @@
 // It starts nothing, reads no clock and keeps nothing: Decide functions build a plan from what was observed, the reconciler carries out
 // its candidates, and what was done is seen on the next pass.
 //
-//	p := kafka.Decide(spec, observed, env)
+//	p := kafka.Decide(spec, observed)
 //	p.Apply(plan.Overrides{Paused: map[string]bool{"broker": true}})
 //	for _, step := range p.Candidates(now) { … }
 //	fmt.Print(p)
