@@ -35,7 +35,6 @@ type fetched struct {
 	partition int32
 	err       error
 	stable    int64 // last stable offset
-	start     int64 // first offset kept
 	aborted   []aborted
 	records   []byte
 }
@@ -124,7 +123,8 @@ func parseFetch(buf []byte) (*fetchAnswer, error) {
 func parsePartition(r *reader, topic string) fetched {
 	f := fetched{topic: topic, partition: r.int32(), err: codeError(r.int16())}
 	r.int64() // high watermark: stale after a failover, used for nothing
-	f.stable, f.start = r.int64(), r.int64()
+	f.stable = r.int64()
+	r.int64() // first offset kept
 	if n := r.count(16); n > 0 {
 		f.aborted = make([]aborted, n)
 		for i := range f.aborted {

@@ -382,3 +382,26 @@ func TestATransactionThatTimedOutIsNoTakeover(t *testing.T) {
 		t.Errorf("visible: %v, want [2]", got)
 	}
 }
+
+func TestACommitMayBeCompressed(t *testing.T) {
+	for _, pack := range packers {
+		k := cluster(t, 1)
+		ctx, c := testContext(t), dial(t, k)
+		l := NewLog(c, LogConfig{Install: "test", Slot: slot(0), Changelog: changes, Outbox: boxes, Compression: pack}).(*txnLog)
+		if _, err := l.Recover(ctx, 1, 1); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Commit(ctx, commitOf(l, 1, ids(100)...)); err != nil {
+			t.Fatal(err)
+		}
+		if wrong := mistakes(t, k.ListenAddrs(), 100); len(wrong) > 0 {
+			t.Errorf("codec %d: %v", pack, wrong)
+		}
+		if got := readRows(t, c, 100); len(got) != 100 || got[99] != 99 {
+			t.Errorf("codec %d: our reader shows %v", pack, got)
+		}
+		if found, err := l.Recover(ctx, 1, 1); err != nil || found.Progress == nil || found.Progress.Epoch != 1 {
+			t.Errorf("codec %d: recovered %+v, %v", pack, found, err)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -27,7 +28,6 @@ type producer struct {
 	added     map[place]bool // partitions of the open transaction
 	codec     codecs
 	pack      record.Compression
-	free      [][]byte // memory of batches that were acknowledged
 }
 
 // init takes the transactional id: an open transaction is aborted, an earlier holder fenced. It waits for the end of a transaction that is being
@@ -179,7 +179,7 @@ func (p *producer) encode(o *outgoing, from int) (*batch, error) {
 	b := &batch{place: o.place, records: o.records, from: from, to: record.Cut(o.records, from, maxBatch)}
 	b.producer = record.Producer{ID: p.pid, Epoch: p.epoch, Sequence: p.sequences[o.place], Transactional: true,
 		Compression: p.pack, EmptyIsNull: o.emptyIsNull}
-	raw, err := record.Append(p.memory(), o.records, b.from, b.to, b.producer, p.codec)
+	raw, err := record.Append(*batchMemory.Get().(*[]byte), o.records, b.from, b.to, b.producer, p.codec)
 	if err != nil {
 		return nil, &Error{Op: "encode for", Topic: o.topic, Partition: o.partition, Err: err}
 	}
@@ -188,25 +188,14 @@ func (p *producer) encode(o *outgoing, from int) (*batch, error) {
 	return b, nil
 }
 
-// maxFree bounds the memory kept for batches: what a commit with 32 large ones needs.
-const maxFree = 32
+// batchMemory is shared by all producers: it holds what is in use at a time, and the garbage collector empties it.
+var batchMemory = sync.Pool{New: func() any { return new([]byte) }}
 
-// recycle keeps the memory of a batch that was acknowledged. One that failed may still be on its way, and is left to the garbage collector.
+// recycle gives back the memory of a batch that was acknowledged. One that failed may still be on its way, and is left to the garbage collector.
 func (p *producer) recycle(b *batch) {
-	if len(p.free) < maxFree {
-		p.free = append(p.free, b.raw[:0])
-	}
+	raw := b.raw[:0]
 	b.raw = nil
-}
-
-func (p *producer) memory() []byte {
-	n := len(p.free)
-	if n == 0 {
-		return nil
-	}
-	out := p.free[n-1]
-	p.free = p.free[:n-1]
-	return out
+	batchMemory.Put(&raw)
 }
 
 func appendOffsets(out []int64, base int64, n int) []int64 {

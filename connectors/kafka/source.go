@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"strconv"
 
-	kafkago "github.com/segmentio/kafka-go"
-
 	"github.com/weir-project/weir/connectors"
 	"github.com/weir-project/weir/pipelines/checkpoint"
 	"github.com/weir-project/weir/pipelines/codec"
@@ -132,11 +130,14 @@ func (r *rowReader) take(b *column.Batch, limit int) (int, error) {
 
 func (r *rowReader) Close() error { return nil }
 
-// gone adds what to do where the place is no longer kept.
+// gone adds what it means where the place is not kept.
 func gone(err error) error {
 	var g *goneError
-	if errors.As(err, &g) && errors.Is(err, kafkago.OffsetOutOfRange) {
-		return fmt.Errorf("%w; records were deleted before they were read: `weir rerun` starts again from what is kept", err)
+	switch {
+	case !errors.As(err, &g):
+		return err
+	case g.offset > g.end:
+		return fmt.Errorf("%w; the partition lost records that were read already (an unclean election, or a power cut with one replica): `weir rerun` starts again", err)
 	}
-	return err
+	return fmt.Errorf("%w; records were deleted before they were read: `weir rerun` starts again from what is kept", err)
 }

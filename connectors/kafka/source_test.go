@@ -133,7 +133,7 @@ func TestAPlaceThatIsNotKeptIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = r.Read(ctx, column.NewBatch(&rowSchema, 1), 1)
-	if err == nil || !strings.Contains(err.Error(), "offset 7 is outside of the kept 0 to 1") || !strings.Contains(err.Error(), "weir rerun") {
+	if err == nil || !strings.Contains(err.Error(), "offset 7 is outside of the kept 0 to 1") || !strings.Contains(err.Error(), "lost records") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -121,7 +121,11 @@ func (t *tail) fillOnce(ctx context.Context) error {
 	t.buf = answer.buf
 	part := answer.parts[0]
 	if errors.Is(part.err, kafkago.OffsetOutOfRange) {
-		return fail(&goneError{t.next, part.start, part.stable, part.err})
+		start, end, err := t.client.bounds(ctx, t.topic, t.partition) // a real broker's answer does not say
+		if err != nil {
+			return err
+		}
+		return fail(&goneError{t.next, start, end, part.err})
 	}
 	if part.err != nil {
 		return fail(part.err)
