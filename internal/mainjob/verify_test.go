@@ -16,6 +16,7 @@ import (
 
 	"github.com/gocql/gocql"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"github.com/weir-project/weir/internal/flightstruth"
@@ -76,24 +77,33 @@ func (w *install) verifyCassandra(want flightstruth.Truth) {
 	diffMaps(w.t, "delays in Cassandra", got, want.Hourly)
 }
 
-// lateCounts reads the channel late to its end with another client than Weir's, read_committed, and counts each distinct record.
+// lateCounts reads the channel late to its end with another client than Weir's, read_committed, and counts each distinct record. The last record
+// of a partition that only transactions write is a marker, so the end is reached when the marker before the high watermark was seen; a
+// transaction that was left open would keep it from being seen, and fail the test.
 func (w *install) lateCounts() map[string]int {
 	w.t.Helper()
 	ch := w.channel("late")
 	cl, err := kgo.NewClient(kgo.SeedBrokers(ch.Connection.Servers...), kgo.ConsumeTopics(ch.Channel.Kafka.Topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.SASL(scram.Auth{User: ch.Connection.User, Pass: ch.Connection.Password}.AsSha512Mechanism()))
+		kgo.KeepControlRecords(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.SASL(scram.Auth{User: ch.Connection.User, Pass: ch.Connection.Password}.AsSha512Mechanism()))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	defer cl.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	ends, at := w.ends(ctx, cl, ch.Channel.Kafka.Topic), map[int32]int64{}
 	out := map[string]int{}
-	for quiet := 0; quiet < 2; {
-		ctx, cancel := context.WithTimeout(context.Background(), 1500*time.Millisecond)
+	for !reached(at, ends) {
 		fetches := cl.PollFetches(ctx)
-		cancel()
-		n := 0
+		if ctx.Err() != nil {
+			w.t.Fatalf("read %s to its end: at %v of %v after a minute", ch.Channel.Kafka.Topic, at, ends)
+		}
 		fetches.EachRecord(func(r *kgo.Record) {
-			n++
+			at[r.Partition] = r.Offset + 1
+			if r.Attrs.IsControl() {
+				return
+			}
 			var f flightstruth.Flight
 			if err := json.Unmarshal(r.Value, &f); err != nil {
 				w.t.Fatalf("record %d of late/%d: %v: %s", r.Offset, r.Partition, err, r.Value)
@@ -103,9 +113,52 @@ func (w *install) lateCounts() map[string]int {
 			}
 			out[fmt.Sprintf("%+v", f)]++
 		})
-		if n == 0 {
-			quiet++
+	}
+	return out
+}
+
+func reached(at, ends map[int32]int64) bool {
+	for p, end := range ends {
+		if at[p] < end {
+			return false
 		}
+	}
+	return true
+}
+
+// ends are the high watermarks of a topic's partitions.
+func (w *install) ends(ctx context.Context, cl *kgo.Client, topic string) map[int32]int64 {
+	w.t.Helper()
+	meta := kmsg.NewPtrMetadataRequest()
+	mt := kmsg.NewMetadataRequestTopic()
+	mt.Topic = &topic
+	meta.Topics = append(meta.Topics, mt)
+	m, err := meta.RequestWith(ctx, cl)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req := kmsg.NewPtrListOffsetsRequest()
+	rt := kmsg.NewListOffsetsRequestTopic()
+	rt.Topic = topic
+	for _, p := range m.Topics[0].Partitions {
+		rp := kmsg.NewListOffsetsRequestTopicPartition()
+		rp.Partition, rp.Timestamp = p.Partition, -1
+		rt.Partitions = append(rt.Partitions, rp)
+	}
+	req.Topics = append(req.Topics, rt)
+	res, err := req.RequestWith(ctx, cl)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	out := map[int32]int64{}
+	for _, p := range res.Topics[0].Partitions {
+		if p.ErrorCode != 0 {
+			w.t.Fatalf("end of %s/%d: error code %d", topic, p.Partition, p.ErrorCode)
+		}
+		out[p.Partition] = p.Offset
+	}
+	if len(out) != len(rt.Partitions) || len(out) == 0 {
+		w.t.Fatalf("ends of %s: %v", topic, out)
 	}
 	return out
 }
