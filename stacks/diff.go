@@ -92,8 +92,9 @@ func (d *differ) pipelines(old, new *Resolved) {
 		was := old.graph(g.Pipeline)
 		if was == nil {
 			d.change("+", "pipeline %s", g.Pipeline)
-			for _, line := range strings.Split(strings.TrimRight(compile.Explain(g), "\n"), "\n") {
-				fmt.Fprintf(&d.b, "    %s\n", line)
+			_, picture, _ := strings.Cut(compile.Explain(g), "\n") // its first line is the name again
+			for _, line := range strings.Split(strings.Trim(picture, "\n"), "\n") {
+				d.b.WriteString(strings.TrimRight("    "+line, " ") + "\n")
 			}
 			continue
 		}

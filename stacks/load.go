@@ -30,6 +30,9 @@ func Load(file string, src []byte) (*Stack, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r.other(root) {
+		return nil, r.errs.Err()
+	}
 	s := r.stack(root)
 	if err := r.errs.Err(); err != nil {
 		return nil, err
@@ -104,6 +107,25 @@ func (r *reader) entries(n *yaml.Node, what string, known []string, f func(key s
 		}
 		seen[k.Value] = true
 	}
+}
+
+// other refuses a document of another kind with that alone: what its fields should be in a Stack helps nobody.
+func (r *reader) other(root *yaml.Node) bool {
+	if root.Kind != yaml.MappingNode {
+		return false
+	}
+	for i := 0; i+1 < len(root.Content); i += 2 {
+		k, v := root.Content[i], root.Content[i+1]
+		switch {
+		case k.Value == "kind" && v.Value == "Pipeline":
+			r.bad(v, "E-KIND", "read stack", "kind", "it must be Stack, and this is a Pipeline", "name this file under spec.pipelines of a stack, and give that stack's file")
+			return true
+		case k.Value == "pipeline":
+			r.bad(k, "E-KIND", "read stack", r.file, "it is a plain Beam pipeline, not a Stack", "weir run "+r.file)
+			return true
+		}
+	}
+	return false
 }
 
 func (r *reader) stack(root *yaml.Node) *Stack {

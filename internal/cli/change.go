@@ -18,11 +18,11 @@ import (
 func (a *app) validateCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "validate FILE...", Short: "Check stack and pipeline files: every mistake with its place, a reason and a hint",
-		Args: args(1, 1000),
+		Args: args(1, many),
 		RunE: func(c *cobra.Command, argv []string) error {
 			var all fault.List
 			for _, path := range argv {
-				what, err := validate(path)
+				what, err := a.validate(c.Context(), path)
 				if err != nil {
 					all.Add(err)
 					continue
@@ -34,7 +34,7 @@ func (a *app) validateCommand() *cobra.Command {
 	}
 }
 
-func validate(path string) (string, error) {
+func (a *app) validate(ctx context.Context, path string) (string, error) {
 	src, err := readInput(path, stacks.MaxSource)
 	if err != nil {
 		return "", err
@@ -46,7 +46,7 @@ func validate(path string) (string, error) {
 		}
 		return "stack " + r.Stack.Name, nil
 	}
-	g, err := compileFile(path, src, nil)
+	g, err := compileFile(path, src, a.lookup(ctx, nil))
 	if err != nil {
 		return "", err
 	}
@@ -72,7 +72,7 @@ func (a *app) graphCommand() *cobra.Command {
 				return err
 			}
 			if !isStack(src) {
-				g, err := compileFile(argv[0], src, nil)
+				g, err := compileFile(argv[0], src, a.lookup(c.Context(), nil))
 				if err != nil {
 					return err
 				}
@@ -117,21 +117,15 @@ func (a *app) planCommand() *cobra.Command {
 
 // plan asks the server, which knows what runs; where there is none, everything is new.
 func (a *app) plan(ctx context.Context, b api.Bundle, r *stacks.Resolved) (api.Plan, error) {
-	l, err := a.openLocal()
-	if err != nil {
-		return api.Plan{}, err
-	}
-	defer l.root.Close()
-	client, err := l.client()
+	client, err := a.server(ctx)
 	if err == nil {
-		if err = l.ping(ctx, client); err == nil {
-			var p api.Plan
-			return p, client.Do(ctx, "POST", "/v1/plan", b, &p)
-		}
+		var p api.Plan
+		return p, client.Do(ctx, "POST", "/v1/plan", b, &p)
 	}
-	if fault.ExitCode(noServer(l.dir, err)) != fault.ExitNotFound {
+	if !fault.HasCode(err, "E-NO-SERVER") {
 		return api.Plan{}, err
 	}
+	fmt.Fprintln(a.err, "no server runs: everything counts as new; `weir up` checks what fits and which ports are free")
 	text, changes := stacks.Diff(nil, r)
 	return api.Plan{Stack: r.Stack.Name, Text: text, Changes: changes}, nil
 }

@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -39,6 +40,9 @@ func Main(args []string, in io.Reader, out, errw io.Writer) int {
 	root := a.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if err != nil {
+		err = misspelt(root, args, err)
+	}
 	if err == nil {
 		return fault.ExitOK
 	}
@@ -46,6 +50,58 @@ func Main(args []string, in io.Reader, out, errw io.Writer) int {
 		fault.Render(errw, err, colour(errw))
 	}
 	return fault.ExitCode(err)
+}
+
+// misspelt tells an unknown command as every other usage error is told; cobra's own text has no hint and no exit code.
+func misspelt(root *cobra.Command, args []string, err error) error {
+	found, _, ferr := root.Find(args)
+	var name string
+	if ferr == nil || found != root {
+		return err
+	}
+	if _, serr := fmt.Sscanf(ferr.Error(), "unknown command %q", &name); serr != nil {
+		return err
+	}
+	return unknownCommand(root, name)
+}
+
+func unknownCommand(root *cobra.Command, name string) error {
+	var names []string
+	for _, c := range root.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	hint := "weir --help"
+	if near := fault.Nearest(name, names); near != "" {
+		hint = "did you mean weir " + near + "?"
+	}
+	return fault.Usage("E-COMMAND", "run command", strconv.Quote(name), fault.Causef("there is none of that name (commands: %s)", strings.Join(names, ", ")), fault.Hint(hint))
+}
+
+// helpCommand is cobra's, but for a command that is not there: that is a usage error too.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "Say what a command does and which flags it takes", Args: args(0, 10),
+		RunE: func(_ *cobra.Command, argv []string) error {
+			c, _, err := root.Find(argv)
+			if err != nil || c == root && len(argv) > 0 {
+				return unknownCommand(root, strings.Join(argv, " "))
+			}
+			c.InitDefaultHelpFlag()
+			return c.Help()
+		},
+	}
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version of this program", Args: args(0, 0),
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintf(a.out, "weir version %s\n", Build)
+			return err
+		},
+	}
 }
 
 // errQuiet ends a command with a code whose reason is printed already.
@@ -91,7 +147,9 @@ func (a *app) root() *cobra.Command {
 	add("local", a.upCommand(), a.downCommand())
 	add("change", a.planCommand(), a.rerunCommand(), a.rolloutCommand())
 	add("look", a.getCommand(), a.logsCommand(), a.whyCommand())
-	add("operate", a.serverCommand(), a.workerCommand())
+	add("operate", a.serverCommand(), a.workerCommand(), a.versionCommand())
+	root.SetHelpCommand(helpCommand(root))
+	root.SetHelpCommandGroupID("operate")
 	return root
 }
 
@@ -101,13 +159,19 @@ func args(least, most int) cobra.PositionalArgs {
 		if len(given) >= least && len(given) <= most {
 			return nil
 		}
-		return fault.Usage("E-USAGE", c.CommandPath(), "", fault.Causef("%d arguments given, %s", len(given), wanted(least, most)), fault.Hint(c.UseLine()))
+		return fault.Usage("E-USAGE", c.CommandPath(), "", fault.Causef("%s given, %s", fault.Count(len(given), "argument"), wanted(least, most)), fault.Hint(c.UseLine()))
 	}
 }
 
+// many stands for as many arguments as there are.
+const many = 1000
+
 func wanted(least, most int) string {
-	if least == most {
+	switch {
+	case least == most:
 		return fmt.Sprintf("%d wanted", least)
+	case most >= many:
+		return fmt.Sprintf("at least %d wanted", least)
 	}
 	return fmt.Sprintf("%d to %d wanted", least, most)
 }
@@ -140,12 +204,15 @@ func readInput(path string, limit int64) ([]byte, error) {
 		if errors.Is(err, os.ErrNotExist) {
 			return nil, fault.NotFound("E-FILE", "read", path, fault.Causef("there is no such file"), fault.Hint(similar(path)))
 		}
-		return nil, fault.New("E-FILE", "read", path, fault.Cause(err))
+		return nil, fault.New("E-FILE", "read", path, fault.Cause(bare(err)))
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, fault.Invalid("E-FILE", "read", path, fault.Causef("it is a directory, a file is wanted"), fault.Hint(filesIn(path)))
+	}
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
-		return nil, fault.New("E-FILE", "read", path, fault.Cause(err))
+		return nil, fault.New("E-FILE", "read", path, fault.Cause(bare(err)))
 	}
 	if int64(len(data)) > limit {
 		return nil, fault.Invalid("E-SIZE", "read", path, fault.Causef("it is longer than %d bytes", limit))
@@ -153,14 +220,45 @@ func readInput(path string, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// similar looks for a YAML file of a like name beside the one that is missing.
+// bare is a file's error without operation and path, which the fault around it says already.
+func bare(err error) error {
+	var at *os.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
+}
+
+// similar looks for a YAML file of a like name beside the one that is missing. Names are compared without their directory, which they
+// share: of a long path any file would be near.
 func similar(path string) string {
-	found, err := filepath.Glob(filepath.Join(filepath.Dir(path), "*.yaml"))
-	if err != nil || len(found) == 0 {
+	dir, wanted := filepath.Split(path)
+	var names []string
+	for _, file := range yamlFiles(dir) {
+		names = append(names, filepath.Base(file))
+	}
+	if near := fault.Nearest(wanted, names); near != "" {
+		return "did you mean " + filepath.Join(dir, near) + "?"
+	}
+	return filesIn(dir)
+}
+
+func filesIn(dir string) string {
+	found := yamlFiles(dir)
+	if len(found) == 0 {
 		return "look at stacks/catalog for examples"
 	}
-	if near := fault.Nearest(path, found); near != "" {
-		return "did you mean " + near + "?"
+	const most = 8
+	if more := len(found) - most; more > 0 {
+		found = append(found[:most], fmt.Sprintf("and %d more", more))
 	}
 	return "files there: " + strings.Join(found, ", ")
+}
+
+func yamlFiles(dir string) []string {
+	found, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	if err != nil {
+		return nil // the directory's name is no pattern; there is no hint then
+	}
+	return found
 }

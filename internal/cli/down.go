@@ -14,8 +14,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weir-project/weir/internal/cli/daemon"
 	"github.com/weir-project/weir/internal/fault"
 	"github.com/weir-project/weir/internal/security"
+	"github.com/weir-project/weir/resources/process"
 	"github.com/weir-project/weir/resources/shim"
 )
 
@@ -33,15 +35,38 @@ server too. With --purge it says what it will delete, asks, and deletes the stat
 }
 
 func (a *app) down(ctx context.Context, purge, yes bool) error {
-	l, err := a.openLocal()
+	l, err := a.existing()
+	if errors.Is(err, errNoServer) {
+		dir, err := a.stateDir()
+		if err == nil {
+			fmt.Fprintf(a.err, "nothing runs, and nothing is kept: there is no %s\n", dir)
+		}
+		return err
+	}
 	if err != nil {
 		return err
 	}
 	defer l.root.Close()
 	if purge {
+		if err := l.recognise(); err != nil {
+			return err
+		}
 		if ok, err := a.confirm(l.dir, yes); !ok {
 			return err
 		}
+	}
+	return a.stop(ctx, l, purge)
+}
+
+// stop ends what runs, and deletes the state directory where that was confirmed.
+func (a *app) stop(ctx context.Context, l *local, purge bool) error {
+	ran, err := l.processes()
+	if err != nil {
+		return err
+	}
+	did := "all is stopped"
+	if !alive(l.serverPID()) && len(ran) == 0 {
+		did = "nothing was running"
 	}
 	// The supervisor must not bring back what ends now.
 	if _, err := l.root.Stat(supervisorDir); err == nil {
@@ -56,13 +81,13 @@ func (a *app) down(ctx context.Context, purge, yes bool) error {
 		return err
 	}
 	if !purge {
-		fmt.Fprintln(a.err, "all is stopped; the data is kept. `weir up STACK.yaml` finds it, `weir down --purge` deletes it")
+		fmt.Fprintf(a.err, "%s; the data is kept in %s. `weir up STACK.yaml` finds it, `weir down --purge` deletes it\n", did, l.dir)
 		return nil
 	}
-	if err := purgeState(l.dir); err != nil {
-		return err
+	if err := os.RemoveAll(l.dir); err != nil {
+		return fmt.Errorf("delete %s: %w", l.dir, err)
 	}
-	fmt.Fprintln(a.err, "all is stopped and deleted")
+	fmt.Fprintf(a.err, "%s; %s is deleted\n", did, l.dir)
 	return nil
 }
 
@@ -77,18 +102,21 @@ func (a *app) shutdown(ctx context.Context, l *local) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, 40*time.Second)
 	defer cancel()
-	var pid int
-	if data, err := l.root.ReadFile(addressFile); err == nil {
-		var at address
-		if json.Unmarshal(data, &at) == nil {
-			pid = at.PID
-		}
-	}
-	if !alive(pid) {
+	if !alive(l.serverPID()) {
 		return nil
 	}
 	c.NoTimeout()
 	return c.Do(limited, "POST", "/v1/shutdown", map[string]bool{}, nil)
+}
+
+// serverPID is the pid of the last server that announced itself, 0 where none did.
+func (l *local) serverPID() int {
+	data, err := l.root.ReadFile(addressFile)
+	var at address
+	if err != nil || json.Unmarshal(data, &at) != nil {
+		return 0
+	}
+	return at.PID
 }
 
 func alive(pid int) bool { return pid > 0 && syscall.Kill(pid, 0) == nil }
@@ -114,51 +142,73 @@ func (a *app) confirm(dir string, yes bool) (bool, error) {
 	return true, nil
 }
 
-// purgeState deletes the state directory, unless it is not one of ours.
-func purgeState(dir string) error {
-	if _, err := os.Stat(filepath.Join(dir, adminBundle)); err != nil {
-		if empty, rerr := os.ReadDir(dir); rerr == nil && len(empty) == 0 {
-			return os.Remove(dir)
+// recognise refuses to delete a directory that holds something, and nothing by which a state directory of Weir is known.
+func (l *local) recognise() error {
+	for _, name := range []string{adminBundle, addressFile} {
+		if _, err := l.root.Stat(name); err == nil {
+			return nil
 		}
-		return fault.New("E-PURGE", "delete", dir, fault.Causef("it does not look like a state directory of Weir: it has no %s", adminBundle), fault.Hint("delete it by hand if it is one"))
 	}
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("delete %s: %w", dir, err)
+	held, err := os.ReadDir(l.dir)
+	if err != nil {
+		return fmt.Errorf("look into %s: %w", l.dir, err)
 	}
-	return nil
+	if len(held) == 0 {
+		return nil
+	}
+	return fault.Invalid("E-PURGE", "delete", l.dir, fault.Causef("it does not look like a state directory of Weir: it has no %s, and holds %s", adminBundle, fault.Count(len(held), "other file")),
+		fault.Hint("name the right one with --state, or delete this one by hand"))
 }
 
-// sweep ends what still runs by what the shims recorded: the supervisor and its server first, so that nothing is started again, then every
-// task. It is all that is needed when the server is dead.
-func (l *local) sweep(ctx context.Context) error {
+// processes are those of the supervisor, its server, and every task, by what the shims recorded.
+func (l *local) processes() ([]shim.Identity, error) {
+	// Listed, and not globbed: the directory's own name may hold a [.
+	tasks, err := os.ReadDir(l.path("agent/tasks"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("list tasks: %w", err)
+	}
 	folders := []string{l.path(supervisorDir)}
-	found, err := filepath.Glob(l.path("agent/tasks/*/.shim"))
-	if err != nil {
-		return fmt.Errorf("list tasks: %w", err)
+	for _, task := range tasks {
+		folders = append(folders, l.path(filepath.Join("agent/tasks", task.Name(), ".shim")))
 	}
 	var ids []shim.Identity
-	for _, dir := range append(folders, found...) {
+	for _, dir := range folders {
 		for _, name := range []string{shim.ShimFile, shim.PIDFile} {
 			if id, ok := identity(filepath.Join(dir, name)); ok {
 				ids = append(ids, id)
 			}
 		}
 	}
-	// SIGTERM to a shim ends its task; where the shim is dead the task's own group gets it.
+	return ids, nil
+}
+
+// sweep ends what still runs by what the shims recorded: the supervisor and its server first, so that nothing is started again, then every
+// task. It is all that is needed when the server is dead.
+func (l *local) sweep(ctx context.Context) error {
+	var ids []shim.Identity
+	for _, name := range []string{shim.ShimFile, shim.PIDFile} {
+		if id, ok := identity(filepath.Join(l.path(supervisorDir), name)); ok {
+			ids = append(ids, id)
+		}
+	}
 	for _, id := range ids {
 		syscall.Kill(id.PID, syscall.SIGTERM) //nolint:errcheck // it ended meanwhile
 	}
-	if waitGone(ctx, ids, 20*time.Second) {
-		return nil
-	}
-	for _, id := range ids {
-		if running(id) {
-			syscall.Kill(-id.PID, syscall.SIGKILL) //nolint:errcheck // it ended meanwhile
-			syscall.Kill(id.PID, syscall.SIGKILL)  //nolint:errcheck // it ended meanwhile
+	if !waitGone(ctx, ids, 10*time.Second) {
+		for _, id := range ids {
+			if running(id) {
+				syscall.Kill(id.PID, syscall.SIGKILL) //nolint:errcheck // it ended meanwhile
+			}
+		}
+		if !waitGone(ctx, ids, 5*time.Second) {
+			return fault.New("E-DOWN", "stop", l.dir, fault.Causef("the server does not end, not even by SIGKILL"), fault.Hint("ps aux | grep weir"))
 		}
 	}
-	if !waitGone(ctx, ids, 5*time.Second) {
-		return fault.New("E-DOWN", "stop", l.dir, fault.Causef("processes are left that not even SIGKILL ended"), fault.Hint("ps aux | grep weir"))
+	if _, err := l.root.Stat(daemon.AgentDir + "/tasks"); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if _, err := process.StopAll(ctx, l.path(daemon.AgentDir)); err != nil {
+		return fmt.Errorf("stop the tasks: %w", err)
 	}
 	return nil
 }

@@ -21,16 +21,20 @@ func (a *app) finish(ctx context.Context, client *api.Client, s *api.Stack) erro
 		complete = complete && p.State == "complete"
 	}
 	if complete {
-		for _, show := range s.Show {
-			fmt.Fprintln(a.out)
+		for i, show := range s.Show {
+			between := a.err // what stands above the first table is progress
+			if i > 0 {
+				between = a.out
+			}
+			fmt.Fprintln(between)
 			if err := a.runSource(ctx, client, show.Path, show.Source); err != nil {
 				return err
 			}
 		}
 	}
-	fmt.Fprintln(a.out)
 	for _, p := range s.Pipelines {
 		if p.State == "complete" && p.Records > 0 {
+			fmt.Fprintln(a.out)
 			fmt.Fprintf(a.out, "%s: %s records end to end in %.1fs, %s records/s, %.1f CPU-seconds (%s)\n", p.Name, group(p.Records),
 				p.Ended.Sub(p.Started).Seconds(), group(int64(p.RecordsPerSecond)), total(p.CPUSeconds), breakdown(p.CPUSeconds))
 		}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -44,6 +43,18 @@ func (a *app) openLocal() (*local, error) {
 		return nil, err
 	}
 	return &local{dir: dir, root: root}, nil
+}
+
+// existing opens the state directory for a command that only looks, or stops: it makes none. Where there is none the error is errNoServer.
+func (a *app) existing() (*local, error) {
+	dir, err := a.stateDir()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return nil, noServer(&local{dir: dir}, errNoServer)
+	}
+	return a.openLocal()
 }
 
 func (l *local) path(name string) string { return filepath.Join(l.dir, name) }
@@ -98,7 +109,7 @@ var errNoServer = errors.New("no server was started here")
 
 // server returns a client of a server that answers, or an error that says how to start one.
 func (a *app) server(ctx context.Context) (*api.Client, error) {
-	l, err := a.openLocal()
+	l, err := a.existing()
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +119,7 @@ func (a *app) server(ctx context.Context) (*api.Client, error) {
 		err = l.ping(ctx, c)
 	}
 	if err != nil {
-		return nil, noServer(l.dir, err)
+		return nil, noServer(l, err)
 	}
 	return c, nil
 }
@@ -147,19 +158,20 @@ func (l *local) await(ctx context.Context, c *api.Client, limit time.Duration) e
 	}
 }
 
-func noServer(dir string, err error) error {
-	if errors.Is(err, errNoServer) || errors.Is(err, api.ErrUnreachable) {
-		return fault.NotFound("E-NO-SERVER", "reach the server", "of "+dir, fault.Cause(err), fault.Hint("weir up STACK.yaml starts one"))
+// noServer says why no server answers, and what starts one; any other error is returned as it is.
+func noServer(l *local, err error) error {
+	refuse := func(cause error, hint string) error {
+		return fault.NotFound("E-NO-SERVER", "reach the server", "of "+l.dir, fault.Cause(cause), fault.Hint(hint))
 	}
-	return err
+	switch {
+	case errors.Is(err, errNoServer):
+		return refuse(err, "weir up STACK.yaml starts one")
+	case !errors.Is(err, api.ErrUnreachable):
+		return err
+	case l.stopped():
+		return refuse(fmt.Errorf("%w: it was stopped by weir down", errStopped), "weir up STACK.yaml starts it again, with its data")
+	}
+	return refuse(err, "weir up STACK.yaml starts it again; "+l.path("server.log")+" says why it ended")
 }
 
-// free reports whether a TCP port of loopback can be bound.
-func free(addr string) bool {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return false
-	}
-	l.Close() //nolint:errcheck // nothing was written
-	return true
-}
+var errStopped = errors.New("no server runs")

@@ -26,7 +26,7 @@ func (a *app) getCommand() *cobra.Command {
 		Example: "  weir get\n  weir get tasks -o wide\n  weir get pipelines flights -o json", Args: args(0, 2),
 		RunE: func(c *cobra.Command, argv []string) error {
 			if !slices.Contains(formats, a.output) {
-				return fault.Usage("E-USAGE", "print as", a.output, fault.Causef("formats: %s", strings.Join(formats, ", ")), fault.Hint(fault.DidYouMean(a.output, formats, "weir get -o json")))
+				return fault.Usage("E-USAGE", "print as", a.output, fault.Causef("there is no such format (formats: %s)", strings.Join(formats, ", ")), fault.Hint(fault.DidYouMean(a.output, formats, "weir get -o json")))
 			}
 			kind, name := "", ""
 			if len(argv) > 0 {
@@ -35,7 +35,7 @@ func (a *app) getCommand() *cobra.Command {
 					kind += "s"
 				}
 				if !slices.Contains(kinds, kind) {
-					return fault.Usage("E-USAGE", "get", argv[0], fault.Causef("kinds: %s", strings.Join(kinds, ", ")), fault.Hint(fault.DidYouMean(kind, kinds, "weir get")))
+					return fault.Usage("E-USAGE", "get", argv[0], fault.Causef("there is no such kind (kinds: %s)", strings.Join(kinds, ", ")), fault.Hint(fault.DidYouMean(kind, kinds, "weir get")))
 				}
 			}
 			if len(argv) > 1 {
@@ -81,8 +81,11 @@ func (a *app) get(ctx context.Context, client *api.Client, kind, name string) er
 		}
 		shown = append(shown, s)
 	}
-	if len(list) == 0 {
+	switch {
+	case len(list) == 0:
 		fmt.Fprintln(a.err, "no stack is there; `weir up STACK.yaml` brings one up")
+	case kind != "" && len(shown) == 1 && len(shown[0].items) == 0:
+		fmt.Fprintf(a.err, "there are no %s; `weir get` shows what there is\n", kind)
 	}
 	return a.print(shown, kind != "" && name != "")
 }
@@ -155,8 +158,9 @@ func encode(w io.Writer, format string, v any) error {
 		return fmt.Errorf("encode: %w", err)
 	}
 	if format == "yaml" {
+		// JSON is YAML: read as such, whole numbers stay whole.
 		var plain any
-		if err := json.Unmarshal(data, &plain); err != nil {
+		if err := yaml.Unmarshal(data, &plain); err != nil {
 			return fmt.Errorf("encode: %w", err)
 		}
 		if data, err = yaml.Marshal(plain); err != nil {

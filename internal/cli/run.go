@@ -2,12 +2,12 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -46,7 +46,17 @@ type channels struct {
 	ctx    context.Context
 	client func() (*api.Client, error)
 	found  map[string]api.Channel
-	err    error
+	failed map[string]error
+}
+
+// lookup asks the given server, or the one of the state directory where a file names a deployed channel.
+func (a *app) lookup(ctx context.Context, client *api.Client) *channels {
+	return &channels{ctx: ctx, found: map[string]api.Channel{}, failed: map[string]error{}, client: func() (*api.Client, error) {
+		if client != nil {
+			return client, nil
+		}
+		return a.server(ctx)
+	}}
 }
 
 func (l *channels) get(ref string) (physical.Channel, bool) {
@@ -63,7 +73,7 @@ func (l *channels) get(ref string) (physical.Channel, bool) {
 		err = client.Do(l.ctx, "GET", "/v1/channels/"+url.PathEscape(pipeline)+"/"+url.PathEscape(channel), nil, &c)
 	}
 	if err != nil {
-		l.err = err
+		l.failed[ref] = err
 		return physical.Channel{}, false
 	}
 	l.found[ref] = c
@@ -71,12 +81,7 @@ func (l *channels) get(ref string) (physical.Channel, bool) {
 }
 
 func (a *app) runSource(ctx context.Context, client *api.Client, path string, src []byte) error {
-	lookup := &channels{ctx: ctx, found: map[string]api.Channel{}, client: func() (*api.Client, error) {
-		if client != nil {
-			return client, nil
-		}
-		return a.server(ctx)
-	}}
+	lookup := a.lookup(ctx, client)
 	g, err := compileFile(path, src, lookup)
 	if err != nil {
 		return err
@@ -127,20 +132,29 @@ func serviceName(ch physical.Channel) string {
 	return ch.Cassandra.Service
 }
 
-// compileFile compiles a pipeline file for this process; lookup nil means that deployed channels are unknown.
+// compileFile compiles a pipeline file for this process.
 func compileFile(path string, src []byte, lookup *channels) (*physical.Graph, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("find %s: %w", path, err)
 	}
-	in := compile.Input{File: path, Source: src, Dir: filepath.Dir(abs), Local: true}
-	if lookup != nil {
-		in.Channels = lookup.get
-	}
+	in := compile.Input{File: path, Source: src, Dir: filepath.Dir(abs), Local: true, Channels: lookup.get}
 	g, err := compile.Pipeline(in)
-	if err != nil && lookup != nil && lookup.err != nil {
-		// The compiler knows only that the channel was not found; why is the more useful answer.
-		return nil, errors.Join(err, lookup.err)
+	return g, lookup.explain(err)
+}
+
+// explain puts why a deployed channel was not found in the place of the compiler's "there is none", which is all that it knows.
+func (l *channels) explain(err error) error {
+	var all, told fault.List
+	all.Add(err)
+	for _, e := range all {
+		for ref, why := range l.failed {
+			if e.Code == "E-CHANNEL" && strings.Contains(e.Err.Error(), strconv.Quote(ref)) {
+				e = fault.New("", e.Op, e.Subject, fault.AtPos(e.Pos), fault.Line(e.Source), fault.Cause(why))
+				break
+			}
+		}
+		told.Add(e)
 	}
-	return g, err
+	return told.Err()
 }

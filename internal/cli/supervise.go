@@ -64,9 +64,14 @@ func (l *local) awaitServer(ctx context.Context) (*api.Client, error) {
 
 // wanted reports whether the server of this state directory shall run: it was started and not stopped.
 func (l *local) wanted() bool {
-	_, started := l.root.Stat(filepath.Join(supervisorDir, shim.IntentFile))
-	_, stopped := l.root.Stat(filepath.Join(supervisorDir, shim.StopFile))
-	return started == nil && errors.Is(stopped, os.ErrNotExist)
+	_, err := l.root.Stat(filepath.Join(supervisorDir, shim.IntentFile))
+	return err == nil && !l.stopped()
+}
+
+// stopped reports whether `weir down` was the last that was asked for.
+func (l *local) stopped() bool {
+	_, err := l.root.Stat(filepath.Join(supervisorDir, shim.StopFile))
+	return err == nil
 }
 
 // supervise starts the supervisor, unless one lives: two of the same folder cannot both run, the folder is locked.

@@ -181,7 +181,7 @@ func (b *builder) channel(t *dsl.Transform, v *dsl.Value) *Channel {
 				return c
 			}
 		}
-		b.bad(v.Pos, "E-CHANNEL", "build", t.Path, fmt.Sprintf("no deployed pipeline has a channel %q", v.Text), "apply that pipeline first; `weir get channels` lists what is there")
+		b.bad(v.Pos, "E-CHANNEL", "build", t.Path, fmt.Sprintf("no deployed pipeline has a channel %q", v.Text), "bring up the stack that has it first; `weir get pipelines` lists what runs")
 		return nil
 	}
 	names := b.names()
