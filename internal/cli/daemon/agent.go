@@ -14,8 +14,8 @@ import (
 	"github.com/weir-project/weir/resources/process"
 )
 
-// agentDir is the agent's folder in the state directory.
-const agentDir = "agent"
+// AgentDir is the agent's folder in the state directory.
+const AgentDir = "agent"
 
 // agentID names this host's agent. Reservations and volumes belong to it, so it never changes.
 const agentID = "local"
@@ -31,7 +31,7 @@ func (d *Daemon) startAgent() error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(d.cfg.State, agentDir)
+	dir := filepath.Join(d.cfg.State, AgentDir)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make the agent's folder: %w", err)
 	}

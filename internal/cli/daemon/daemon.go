@@ -27,6 +27,7 @@ import (
 	"github.com/weir-project/weir/internal/link"
 	"github.com/weir-project/weir/internal/security"
 	"github.com/weir-project/weir/internal/store"
+	"github.com/weir-project/weir/resources"
 	"github.com/weir-project/weir/resources/server"
 )
 
@@ -147,7 +148,7 @@ func (d *Daemon) close() error {
 }
 
 func (d *Daemon) start(ctx context.Context) error {
-	d.master = server.New(server.Config{Term: d.term, Log: d.cfg.Log})
+	d.master = server.New(server.Config{Term: d.term, Log: d.cfg.Log, Expect: []resources.AgentID{agentID}})
 	listener, err := d.listen(ctx)
 	if err != nil {
 		return err

@@ -300,7 +300,7 @@ func (d *Daemon) readLog(name, task, file string, lines int, from int64) (api.Lo
 	if file != "stdout" && file != "stderr" {
 		return api.Log{}, fault.Usage("E-USAGE", "read logs of", name, fault.Causef("there is no file %q, only stdout and stderr", file), fault.Hint("weir logs "+name+" --file stderr"))
 	}
-	f, err := d.root.Open(filepath.Join(agentDir, "tasks", task, file))
+	f, err := d.root.Open(filepath.Join(AgentDir, "tasks", task, file))
 	if err != nil {
 		return api.Log{}, fault.NotFound("E-LOG", "read logs of", name, fault.Cause(err), fault.Hint("weir get tasks"))
 	}
