@@ -29,6 +29,7 @@ type batch struct {
 	from, to int
 	producer record.Producer
 	raw      []byte // encoded once, so that a repetition sends the same bytes
+	attempts int    // requests that carried it
 	base     int64  // offset of its first record, once it was acknowledged
 	err      error
 }
@@ -173,6 +174,9 @@ func (c *Client) sendTo(ctx context.Context, broker int32, id string, batches []
 		if b.err = err; err != nil {
 			b.err = &Error{Op: "produce to", Topic: b.topic, Partition: b.partition, Subject: id, Broker: c.through(broker), Err: err}
 		}
+	}
+	for _, b := range batches {
+		b.attempts++
 	}
 	m, err := c.roundTrip(ctx, &produce{broker: broker, clientID: c.clientID, id: id, batches: batches})
 	res, ok := m.(*produceapi.Response)

@@ -147,7 +147,7 @@ func (p *producer) write(ctx context.Context, list []*outgoing) error {
 		for i, b := range round {
 			of[i].sent = b.to
 			of[i].offsets = appendOffsets(of[i].offsets, b.base, b.to-b.from)
-			p.recycle(b)
+			recycle(b)
 		}
 	}
 }
@@ -191,11 +191,14 @@ func (p *producer) encode(o *outgoing, from int) (*batch, error) {
 // batchMemory is shared by all producers: it holds what is in use at a time, and the garbage collector empties it.
 var batchMemory = sync.Pool{New: func() any { return new([]byte) }}
 
-// recycle gives back the memory of a batch that was acknowledged. One that failed may still be on its way, and is left to the garbage collector.
-func (p *producer) recycle(b *batch) {
+// recycle gives back the memory of a batch that was acknowledged at once. Where an attempt failed before, its connection may still be writing from
+// it, and must not find another batch there.
+func recycle(b *batch) {
 	raw := b.raw[:0]
 	b.raw = nil
-	batchMemory.Put(&raw)
+	if b.attempts == 1 {
+		batchMemory.Put(&raw)
+	}
 }
 
 func appendOffsets(out []int64, base int64, n int) []int64 {
