@@ -28,6 +28,12 @@ func TestMainJob(t *testing.T) {
 	w.verify(want, nil)
 	checkTable(t, out, want.Worst(10))
 
+	t.Run("no listener answers a stranger", func(t *testing.T) {
+		w.t = t
+		w.verifyListeners()
+	})
+	w.t = t
+
 	t.Run("a second up changes nothing", func(t *testing.T) {
 		before := w.pids()
 		out := w.must("up", w.stack)
