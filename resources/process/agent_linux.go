@@ -69,6 +69,11 @@ func New(c Config) (*Agent, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make process agent %s: %w", c.ID, err), a.close())
 	}
+	var reserved resources.Resources
+	if saved != nil {
+		reserved = saved.Reserved
+	}
+	c.Resources = withoutBusy(c.Resources, reserved)
 	a.pure = agent.New(agent.Config{Info: resources.AgentInfo{ID: c.ID, Hostname: c.Hostname, Attributes: c.Attributes, Resources: c.Resources}, NewID: c.NewID}, saved)
 	if short := a.pure.Shortage(); !short.Empty() {
 		a.log.Warn("the host has less than is reserved on it", "missing", short.Summary())

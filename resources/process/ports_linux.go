@@ -81,13 +81,18 @@ func portOwner(address string) string {
 	return unknown
 }
 
+// Fields of a line of /proc/net/tcp.
+const (
+	listenState = "0A" // in field 3
+	inodeField  = 9
+)
+
 // listener finds the inode of the socket that listens to an address, or to its port on all addresses, in the text of
 // /proc/net/tcp: "sl local_address rem_address st … inode".
 func listener(table []byte, want netip.AddrPort) string {
-	const listen, inodeField = "0A", 9
 	for _, line := range bytes.Split(table, []byte("\n")) {
 		f := strings.Fields(string(line))
-		if len(f) <= inodeField || f[3] != listen {
+		if len(f) <= inodeField || f[3] != listenState {
 			continue
 		}
 		local, ok := parseLocal(f[1])
