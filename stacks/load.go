@@ -7,12 +7,13 @@ import (
 	"io"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/weir-project/weir/internal/fault"
+	"github.com/weir-project/weir/pipelines/dsl"
 )
 
 // MaxSource is the largest document that is parsed, in bytes.
@@ -59,20 +60,22 @@ func (r *reader) bad(n *yaml.Node, code, op, subject, cause, hint string) {
 	r.errs.Add(fault.Invalid(code, op, subject, fault.AtPos(r.pos(n)), fault.Causef("%s", cause), fault.Hint(hint), fault.Line(line)))
 }
 
-var yamlLine = regexp.MustCompile(`line (\d+)`)
-
-func (r *reader) document(src []byte) (*yaml.Node, error) {
+func (r *reader) document(src []byte) (_ *yaml.Node, err error) {
+	defer func() {
+		// The library has panicked on malformed input in the past, and a stack comes from outside.
+		if p := recover(); p != nil {
+			err = fault.Invalid("E-YAML", "read stack", "", fault.At(r.file, 1, 1), fault.Causef("the parser gave up: %v", p), fault.Hint("simplify the document"))
+		}
+	}()
+	if !utf8.Valid(src) {
+		return nil, fault.Invalid("E-YAML", "read stack", "", fault.At(r.file, 1, 1), fault.Causef("it is not UTF-8"), fault.Hint("save it as UTF-8"))
+	}
 	dec := yaml.NewDecoder(bytes.NewReader(src))
 	var doc yaml.Node
-	if err := dec.Decode(&doc); err != nil {
-		line := 0
-		if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
-			line, _ = strconv.Atoi(m[1]) // the pattern holds digits only
-		}
-		if errors.Is(err, io.EOF) {
-			err = errors.New("the file is empty")
-		}
-		return nil, fault.Invalid("E-YAML", "read stack", "", fault.At(r.file, line, 1), fault.Cause(err), fault.Hint("begin with stacks/catalog/flights/stack.yaml"))
+	if err := dec.Decode(&doc); errors.Is(err, io.EOF) || err == nil && len(doc.Content) != 1 {
+		return nil, fault.Invalid("E-YAML", "read stack", "", fault.At(r.file, 1, 1), fault.Causef("the file is empty"), fault.Hint("begin with stacks/catalog/flights/stack.yaml"))
+	} else if err != nil {
+		return nil, dsl.Syntax(r.file, src, err)
 	}
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, fault.Invalid("E-YAML", "read stack", "", fault.At(r.file, 1, 1), fault.Causef("the file holds more than one document"), fault.Hint("keep one Stack in a file; list its pipelines under spec.pipelines"))

@@ -84,6 +84,9 @@ func (r *reader) document(src []byte) (_ *yaml.Node, err error) {
 	return doc.Content[0], nil
 }
 
+// Syntax is the fault for an error of the YAML library: at the line that cannot go on, with its text. Stacks are read by it too.
+func Syntax(file string, src []byte, err error) error { return newReader(file, src).syntax(src, err) }
+
 func (r *reader) syntax(src []byte, err error) error {
 	if errors.Is(err, io.EOF) {
 		return fault.Invalid("E-YAML", "read", "YAML", fault.At(r.text.File, 1, 1), fault.Causef("the file is empty"), fault.Hint("begin with `pipeline:`, or with `kind: Pipeline`"))
