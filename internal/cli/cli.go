@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -36,12 +37,16 @@ type app struct {
 func Main(args []string, in io.Reader, out, errw io.Writer) int {
 	ctx, stop := lifecycle.Signals(context.Background())
 	defer stop()
-	a := &app{in: in, out: out, err: errw}
+	data := &checked{w: out}
+	a := &app{in: in, out: data, err: errw}
 	root := a.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err != nil {
 		err = misspelt(root, args, err)
+	}
+	if (err == nil || errors.Is(err, errQuiet)) && data.err != nil {
+		err = fault.New("E-OUTPUT", "print", "", fault.Cause(data.err))
 	}
 	if err == nil {
 		return fault.ExitOK
@@ -50,6 +55,20 @@ func Main(args []string, in io.Reader, out, errw io.Writer) int {
 		fault.Render(errw, err, colour(errw))
 	}
 	return fault.ExitCode(err)
+}
+
+// checked remembers the first failure to write, so that no command that printed half of its data exits with 0.
+type checked struct {
+	w   io.Writer
+	err error
+}
+
+func (c *checked) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	if c.err == nil {
+		c.err = err
+	}
+	return n, err
 }
 
 // misspelt tells an unknown command as every other usage error is told; cobra's own text has no hint and no exit code.
@@ -156,6 +175,9 @@ func (a *app) root() *cobra.Command {
 // args refuses a wrong number of arguments with the usage line.
 func args(least, most int) cobra.PositionalArgs {
 	return func(c *cobra.Command, given []string) error {
+		if slices.Contains(given, "") {
+			return fault.Usage("E-USAGE", c.CommandPath(), "", fault.Causef("an argument is empty"), fault.Hint(c.UseLine()))
+		}
 		if len(given) >= least && len(given) <= most {
 			return nil
 		}

@@ -92,7 +92,7 @@ func (l *local) client() (*api.Client, error) {
 	}
 	var at address
 	if err := json.Unmarshal(data, &at); err != nil {
-		return nil, fmt.Errorf("read the server's address from %s: %w", addressFile, err)
+		return nil, fault.New("E-STATE", "read the server's address", "from "+l.path(addressFile), fault.Cause(err), fault.Hint("delete that file; the server writes it when it starts"))
 	}
 	b, err := l.credentials()
 	if err != nil {

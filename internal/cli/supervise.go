@@ -41,8 +41,8 @@ func (l *local) ensureServer(ctx context.Context) (*api.Client, error) {
 }
 
 // awaitServer waits for the server that its supervisor is starting; the address may be written only now.
-func (l *local) awaitServer(ctx context.Context) (*api.Client, error) {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+func (l *local) awaitServer(caller context.Context) (*api.Client, error) {
+	ctx, cancel := context.WithTimeout(caller, 20*time.Second)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -56,6 +56,9 @@ func (l *local) awaitServer(ctx context.Context) (*api.Client, error) {
 		}
 		select {
 		case <-ctx.Done():
+			if caller.Err() != nil {
+				return nil, context.Cause(caller) // interrupted, or the caller's own limit
+			}
 			return nil, fault.New("E-SERVER", "start the server", "in "+l.dir, fault.Cause(err), fault.Hintf("read %s", l.path("server.log")))
 		case <-tick.C:
 		}

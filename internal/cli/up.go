@@ -131,6 +131,11 @@ func arrived(s *api.Stack, detach bool) (bool, error) {
 	if s.State != "running" && s.State != "complete" {
 		return false, nil
 	}
+	for _, v := range s.Services {
+		if v.Ready < v.Want {
+			return false, nil // the plan for the new size is not made yet
+		}
+	}
 	for _, p := range s.Pipelines {
 		if p.Bounded && p.State != "complete" && !detach {
 			return false, nil

@@ -55,7 +55,7 @@ func params(dir string) testscript.Params {
 	return testscript.Params{
 		Dir: dir, Setup: setup, RequireExplicitExec: true, RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "await": await, "kill9": kill9, "occupy": occupy, "pid": pid, "quiet": quiet,
+			"exits": exits, "await": await, "interrupt": interrupt, "kill9": kill9, "occupy": occupy, "pid": pid, "quiet": quiet,
 		},
 	}
 }

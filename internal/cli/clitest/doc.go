@@ -10,6 +10,7 @@
 //
 //	exits 3 weir validate bad.yaml         # runs a command and compares its exit code; stdout and stderr stand for the next lines
 //	await 'ready +2/2' weir get services   # runs it again until its output matches, for at most 20 s
+//	interrupt 'rows in' weir run slow.yaml # Ctrl-C once it has said so; exit code 130
 //	kill9 server supervisor                # SIGKILL, and waits for the end
 //	pid NAME server                        # the number of its process is then in $NAME
 //	occupy PORT                            # listens on a free port, whose number is then in $PORT

@@ -71,6 +71,30 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// interrupt PATTERN COMMAND ARG... starts a command, sends SIGINT as Ctrl-C does once its stderr or stdout matches, and wants exit code 130.
+func interrupt(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: interrupt PATTERN COMMAND ARG...")
+	}
+	re, err := regexp.Compile(args[0])
+	ts.Check(err)
+	said, err := os.CreateTemp(ts.MkAbs("."), "said-*")
+	ts.Check(err)
+	defer said.Close() //nolint:errcheck // it is read by its name
+	weir := exec.Command(filepath.Join(bin, args[1]), args[2:]...)
+	weir.Dir, weir.Stdout, weir.Stderr = ts.MkAbs("."), said, said
+	weir.Env = append(os.Environ(), "XDG_STATE_HOME="+ts.Getenv("XDG_STATE_HOME"))
+	ts.Check(weir.Start())
+	if !until(func() bool { return re.MatchString(ts.ReadFile(said.Name())) }) {
+		weir.Process.Kill() //nolint:errcheck // the failure is told below
+		ts.Fatalf("%s said nothing like %q", strings.Join(args[1:], " "), args[0])
+	}
+	ts.Check(weir.Process.Signal(os.Interrupt))
+	if got := code(ts, weir.Wait()); got != 130 {
+		ts.Fatalf("interrupted, %s exits with %d, want 130:\n%s", strings.Join(args[1:], " "), got, ts.ReadFile(said.Name()))
+	}
+}
+
 // kill9 server|supervisor|TASK... sends SIGKILL to all of them at once and waits until they have ended.
 func kill9(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
