@@ -132,14 +132,16 @@ func (a *app) plan(ctx context.Context, b api.Bundle, r *stacks.Resolved) (api.P
 
 func (a *app) rerunCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "rerun PIPELINE", Short: "Start a new run of a pipeline that is complete", Args: args(1, 1),
+		Use: "rerun PIPELINE [STACK.yaml]", Short: "Start a new run of a pipeline that is complete", Args: args(1, 2),
+		Long: `Starts the next run: sources are read from their beginning, channels carry on behind the records of the run before. With a stack
+file the pipeline is first replaced by the one in it, also where it could not go on from where it stands.`,
 		RunE: func(c *cobra.Command, argv []string) error {
 			client, err := a.server(c.Context())
 			if err != nil {
 				return err
 			}
-			var done api.Apply
-			if err := client.Do(c.Context(), "POST", "/v1/pipelines/"+url.PathEscape(argv[0])+"/rerun", nil, &done); err != nil {
+			done, err := rerun(c.Context(), client, argv)
+			if err != nil {
 				return err
 			}
 			for _, note := range done.Notes {
@@ -152,6 +154,17 @@ func (a *app) rerunCommand() *cobra.Command {
 			return a.finish(c.Context(), client, s)
 		},
 	}
+}
+
+func rerun(ctx context.Context, client *api.Client, argv []string) (done api.Apply, err error) {
+	if len(argv) == 1 {
+		return done, client.Do(ctx, "POST", "/v1/pipelines/"+url.PathEscape(argv[0])+"/rerun", nil, &done)
+	}
+	b, r, err := bundle(argv[1])
+	if err != nil {
+		return done, err
+	}
+	return done, client.Do(ctx, "PUT", "/v1/stacks/"+url.PathEscape(r.Stack.Name)+"?replay="+url.QueryEscape(argv[0]), b, &done)
 }
 
 func (a *app) rolloutCommand() *cobra.Command {

@@ -29,10 +29,12 @@ type Change struct {
 	Command string     `json:"command,omitempty"` // what to type where it is refused
 }
 
-// Reason names a stage or channel, and what changed of it.
+// Reason names a stage or channel, and what changed of it. A fixed one stands in topics and tables that are there already, which a new
+// run keeps.
 type Reason struct {
 	Subject string `json:"subject"`
 	What    string `json:"what"`
+	Fixed   bool   `json:"fixed,omitempty"`
 }
 
 func (r Reason) String() string { return r.Subject + ": " + r.What }
@@ -43,13 +45,16 @@ func (r Reason) String() string { return r.Subject + ": " + r.What }
 func Compatible(old, next *physical.Graph) (Change, error) {
 	d := &diff{}
 	if old.Pipeline != next.Pipeline {
-		d.refuse("pipeline "+old.Pipeline, "its name becomes %s", next.Pipeline)
+		d.fix("pipeline "+old.Pipeline, "its name becomes %s", next.Pipeline)
 	}
 	d.channels(old, next)
 	d.stages(old, next)
 	switch {
 	case len(d.Reasons) > 0:
-		d.Kind, d.Command = Refused, "weir rerun "+next.Pipeline
+		d.Kind, d.Command = Refused, "weir rerun "+next.Pipeline+" STACK.yaml"
+		if d.Fixed() {
+			d.Command = "weir down --purge"
+		}
 	case len(d.Notes) > 0:
 		d.Kind = GoesOn
 	default:
@@ -62,18 +67,32 @@ func Compatible(old, next *physical.Graph) (Change, error) {
 	for i, r := range d.Reasons {
 		texts[i] = r.String()
 	}
+	hint := "it starts a new run with it, from the beginning of its sources, when the present run is complete"
+	if d.Fixed() {
+		hint = "it deletes topics and tables, which a change of their shape needs; then `weir up` makes them anew"
+	}
 	return d.Change, fault.Invalid("E-CHANGE", "change", "pipeline "+next.Pipeline, fault.Causef("it cannot go on from where it stands: %s", strings.Join(texts, "; ")),
-		fault.Hintf("`%s` starts a new run from the beginning of its sources", d.Command))
+		fault.Hintf("`%s`: %s", d.Command, hint))
+}
+
+// Fixed reports whether a reason lies in topics and tables that are there, so that not even a new run can begin with the new graph.
+func (c Change) Fixed() bool {
+	return slices.ContainsFunc(c.Reasons, func(r Reason) bool { return r.Fixed })
 }
 
 type diff struct{ Change }
 
 func (d *diff) refuse(subject, format string, args ...any) {
-	d.Reasons = append(d.Reasons, Reason{subject, fmt.Sprintf(format, args...)})
+	d.Reasons = append(d.Reasons, Reason{Subject: subject, What: fmt.Sprintf(format, args...)})
+}
+
+// fix is refuse for what no new run can mend.
+func (d *diff) fix(subject, format string, args ...any) {
+	d.Reasons = append(d.Reasons, Reason{Subject: subject, What: fmt.Sprintf(format, args...), Fixed: true})
 }
 
 func (d *diff) note(subject, format string, args ...any) {
-	d.Notes = append(d.Notes, Reason{subject, fmt.Sprintf(format, args...)})
+	d.Notes = append(d.Notes, Reason{Subject: subject, What: fmt.Sprintf(format, args...)})
 }
 
 // channels compares what rows travel through: they are there already, in the old form.
@@ -83,11 +102,11 @@ func (d *diff) channels(old, next *physical.Graph) {
 		o := old.Channels[name]
 		n, ok := next.Channels[name]
 		if !ok {
-			d.refuse(what, "it is gone, with the rows in it")
+			d.fix(what, "it is gone, with the rows in it")
 			continue
 		}
 		if a, b := place(o), place(n); a != b {
-			d.refuse(what, "%s becomes %s", a, b)
+			d.fix(what, "%s becomes %s", a, b)
 		}
 		d.schema(what, o.Schema, n.Schema)
 	}
@@ -115,11 +134,11 @@ func (d *diff) schema(what string, old, next column.Schema) {
 		i := next.Index(f.Name)
 		switch {
 		case i < 0:
-			d.refuse(what, "the field %s is gone", f.Name)
+			d.fix(what, "the field %s is gone", f.Name)
 		case next.Fields[i].Kind != f.Kind:
-			d.refuse(what, "the field %s was %s and becomes %s", f.Name, f.Kind, next.Fields[i].Kind)
+			d.fix(what, "the field %s was %s and becomes %s", f.Name, f.Kind, next.Fields[i].Kind)
 		case f.Nullable && !next.Fields[i].Nullable:
-			d.refuse(what, "the field %s may be null in rows that are there already", f.Name)
+			d.fix(what, "the field %s may be null in rows that are there already", f.Name)
 		}
 	}
 	for _, f := range next.Fields {
@@ -128,7 +147,7 @@ func (d *diff) schema(what string, old, next column.Schema) {
 		case f.Nullable:
 			d.note(what, "the field %s is new", f.Name)
 		default:
-			d.refuse(what, "the new field %s may not be null, and rows that are there already lack it", f.Name)
+			d.fix(what, "the new field %s may not be null, and rows that are there already lack it", f.Name)
 		}
 	}
 }
@@ -169,7 +188,7 @@ func (d *diff) stage(old, next physical.Stage) {
 
 func (d *diff) fragment(what string, old, next physical.Fragment) {
 	if old.Slots != next.Slots {
-		d.refuse(what, "%s become %d (%s)", fault.Count(old.Slots, "slot"), next.Slots, next.SlotsReason)
+		d.fix(what, "%s become %d (%s)", fault.Count(old.Slots, "slot"), next.Slots, next.SlotsReason)
 	}
 	if !slices.Equal(old.Key, next.Key) {
 		d.refuse(what, "its key %s becomes %s", list(old.Key), list(next.Key))

@@ -3,6 +3,7 @@ package compile_test
 import (
 	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -60,6 +61,8 @@ func TestChangesOfARunningPipeline(t *testing.T) {
 		{"a table sorted no more", []string{"      weir:\n        WriteToCsv: {sort: [origin, day]}\n", ""}, compile.GoesOn, "stage daily: WriteToCsv changes"},
 		{"another pipeline", []string{"metadata: {name: flights}", "metadata: {name: trains}"}, compile.Refused, "pipeline flights: its name becomes trains"},
 	}
+	// What stands in topics and tables, no new run can mend.
+	fixed := []string{"more partitions", "another key", "another type of a field", "a field is gone", "another pipeline"}
 	old := flights(t)
 	for _, c := range cases {
 		change, err := compile.Compatible(old, flights(t, c.edits...))
@@ -74,8 +77,15 @@ func TestChangesOfARunningPipeline(t *testing.T) {
 		if got := strings.Join(texts, "; "); !strings.Contains(got, c.want) || c.want == "" && got != "" {
 			t.Errorf("%s:\n got %s\nwant %s", c.name, got, c.want)
 		}
-		if c.kind == compile.Refused && (fault.ExitCode(err) != fault.ExitInvalid || !strings.HasPrefix(change.Command, "weir rerun ")) {
-			t.Errorf("%s: exit code %d, command %q", c.name, fault.ExitCode(err), change.Command)
+		if c.kind != compile.Refused {
+			continue
+		}
+		command := "weir rerun flights STACK.yaml"
+		if slices.Contains(fixed, c.name) {
+			command = "weir down --purge"
+		}
+		if fault.ExitCode(err) != fault.ExitInvalid || change.Command != command {
+			t.Errorf("%s: exit code %d, command %q, want %q", c.name, fault.ExitCode(err), change.Command, command)
 		}
 	}
 }

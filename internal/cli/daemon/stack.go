@@ -76,7 +76,8 @@ func byName(r *stacks.Resolved) map[string]operators.ServiceSpec {
 }
 
 // apply makes a stack what a bundle says. Everything is checked before anything changes (I7).
-func (d *Daemon) apply(ctx context.Context, b api.Bundle, r *stacks.Resolved) (api.Apply, error) {
+// replay names a pipeline that begins a new run with its new graph; empty: none.
+func (d *Daemon) apply(ctx context.Context, b api.Bundle, r *stacks.Resolved, replay string) (api.Apply, error) {
 	if d.stopping != nil {
 		return api.Apply{}, fault.New("E-STOPPING", "apply stack", r.Stack.Name, fault.Causef("the server is stopping"), fault.Hint("run it again when it has stopped"))
 	}
@@ -86,11 +87,11 @@ func (d *Daemon) apply(ctx context.Context, b api.Bundle, r *stacks.Resolved) (a
 	}
 	out := api.Apply{Stack: r.Stack.Name}
 	s := d.stacks[r.Stack.Name]
-	if s != nil && s.record.Hash == hash && !s.record.Down && s.failure == nil {
+	if s != nil && s.record.Hash == hash && !s.record.Down && s.failure == nil && replay == "" {
 		out.Notes = append(out.Notes, fmt.Sprintf("stack %s is as the file says: nothing to change", s.name))
 		return out, nil
 	}
-	if err := d.check(s, r); err != nil {
+	if err := d.check(s, r, replay); err != nil {
 		return out, err
 	}
 	record := stackRecord{Bundle: b, Hash: hash}
@@ -105,6 +106,9 @@ func (d *Daemon) apply(ctx context.Context, b api.Bundle, r *stacks.Resolved) (a
 	s.record, s.resolved, s.failure = record, r, nil
 	if err := s.sync(ctx); err != nil {
 		return out, err
+	}
+	if p := s.pipeline(replay); p != nil {
+		return d.begin(ctx, s, p)
 	}
 	return out, nil
 }
@@ -121,7 +125,7 @@ func (d *Daemon) saveStack(ctx context.Context, name string, record stackRecord)
 }
 
 // check refuses what cannot be carried out: a service that fits nowhere, a port that is taken, a removal, a pipeline that cannot go on.
-func (d *Daemon) check(old *stack, r *stacks.Resolved) error {
+func (d *Daemon) check(old *stack, r *stacks.Resolved, replay string) error {
 	var errs fault.List
 	for _, spec := range specs(r) {
 		was := old.spec(spec.Name)
@@ -130,6 +134,9 @@ func (d *Daemon) check(old *stack, r *stacks.Resolved) error {
 		if was != nil && was.Operator != spec.Operator {
 			errs.Add(fault.Invalid("E-OPERATOR", "apply service", spec.Name, fault.Causef("it is a %s and cannot become a %s", was.Operator, spec.Operator), fault.Hint("give the new service another name")))
 		}
+	}
+	if replay != "" && old.pipeline(replay) == nil {
+		errs.Add(fault.NotFound("E-NOT-FOUND", "rerun pipeline", replay, fault.Causef("stack %s has not run it", r.Stack.Name), fault.Hint("weir get pipelines")))
 	}
 	if old == nil {
 		return errs.Err()
@@ -141,7 +148,10 @@ func (d *Daemon) check(old *stack, r *stacks.Resolved) error {
 	}
 	for _, g := range r.Graphs {
 		if p := old.pipeline(g.Pipeline); p != nil {
-			_, err := compile.Compatible(&p.Graph, g)
+			change, err := compile.Compatible(&p.Graph, g)
+			if g.Pipeline == replay && !change.Fixed() {
+				err = p.mayRerun()
+			}
 			errs.Add(err)
 		}
 	}
@@ -196,6 +206,9 @@ func (s *stack) service(name string) *service {
 }
 
 func (s *stack) pipeline(name string) *pipeline {
+	if s == nil {
+		return nil
+	}
 	for _, p := range s.pipelines {
 		if p.name == name {
 			return p
@@ -401,16 +414,28 @@ func (d *Daemon) rerun(ctx context.Context, name string) (api.Apply, error) {
 		if s.record.Down {
 			return api.Apply{}, fault.New("E-DOWN", "rerun pipeline", name, fault.Causef("its stack %s is down", s.name), fault.Hint("weir up the stack first"))
 		}
-		if p.Ended.IsZero() {
-			return api.Apply{}, fault.Invalid("E-RUNNING", "rerun pipeline", name, fault.Causef("run %d has not ended", p.Run), fault.Hint("weir get pipelines shows how far it is"))
-		}
-		p.begin(p.Run + 1)
-		if err := d.savePipeline(ctx, p); err != nil {
+		if err := p.mayRerun(); err != nil {
 			return api.Apply{}, err
 		}
-		return api.Apply{Stack: s.name, Changed: true, Notes: []string{fmt.Sprintf("pipeline %s begins run %d", name, p.Run)}}, nil
+		return d.begin(ctx, s, p)
 	}
 	return api.Apply{}, fault.NotFound("E-NOT-FOUND", "rerun pipeline", name, fault.Causef("no stack has it"), fault.Hint("weir get pipelines"))
+}
+
+// mayRerun refuses while a run goes on: the records between its readers and its writers would become the next run's.
+func (p *pipeline) mayRerun() error {
+	if p.Ended.IsZero() {
+		return fault.Invalid("E-RUNNING", "rerun pipeline", p.name, fault.Causef("run %d has not ended", p.Run), fault.Hint("weir get pipelines shows how far it is"))
+	}
+	return nil
+}
+
+func (d *Daemon) begin(ctx context.Context, s *stack, p *pipeline) (api.Apply, error) {
+	p.begin(p.Run + 1)
+	if err := d.savePipeline(ctx, p); err != nil {
+		return api.Apply{}, err
+	}
+	return api.Apply{Stack: s.name, Changed: true, Notes: []string{fmt.Sprintf("pipeline %s begins run %d", p.name, p.Run)}}, nil
 }
 
 var errNotReady = errors.New("it is not ready yet")

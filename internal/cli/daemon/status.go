@@ -192,7 +192,7 @@ func (d *Daemon) plan(r *stacks.Resolved) (api.Plan, error) {
 		n++
 	}
 	text += s.preview(r)
-	return api.Plan{Stack: s.name, Text: text, Changes: n}, d.check(s, r)
+	return api.Plan{Stack: s.name, Text: text, Changes: n}, d.check(s, r, "")
 }
 
 // preview prints the actions that each service's plan would carry out under the new specs.
