@@ -43,7 +43,7 @@ func Pod(spec operators.ServiceSpec, index int) operators.PodSpec {
 }
 
 // Decide is the plan of a stream service. Phase recover brings back what ran before and failed, whatever else goes on; phase workers brings up
-// side by side what never ran; phase update replaces one worker after the other; phase scale-in ends the highest index first, once its
+// side by side what never ran, before the channels, so that workers start beside the services that hold these; phase update replaces one worker after the other; phase scale-in ends the highest index first, once its
 // slots have moved.
 func Decide(spec operators.ServiceSpec, in Input) plan.Plan {
 	recover := plan.Phase{Name: "recover", Strategy: plan.Parallel, Beside: true}
@@ -64,7 +64,7 @@ func Decide(spec operators.ServiceSpec, in Input) plan.Plan {
 			workers.Steps = append(workers.Steps, steps...)
 		}
 	}
-	p := plan.Plan{Service: spec.Name, Name: "deploy", Revision: spec.Revision(), Phases: []plan.Phase{recover, channels(in), workers, update, scaleIn(spec, in.Observed)}}
+	p := plan.Plan{Service: spec.Name, Name: "deploy", Revision: spec.Revision(), Phases: []plan.Phase{recover, workers, channels(in), update, scaleIn(spec, in.Observed)}}
 	p.Phases = slices.DeleteFunc(p.Phases, func(ph plan.Phase) bool { return len(ph.Steps) == 0 })
 	return p
 }
