@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -258,9 +259,8 @@ func add(to *checkpoint.Counters, c checkpoint.Counters) {
 	to.Written += c.Written
 }
 
-// setGraph takes a graph that may differ in what touches neither positions nor state.
-func (p *pipeline) setGraph(g physical.Graph, services map[string]operators.ServiceSpec) {
-	p.Graph, p.dirty = g, true
+// setGraph takes a graph that may differ in what touches neither positions nor state, and reports whether it does.
+func (p *pipeline) setGraph(g physical.Graph, services map[string]operators.ServiceSpec) bool {
 	for i := range g.Stages {
 		for j := range g.Stages[i].Fragments {
 			g.Stages[i].Fragments[j].Home = stream.Home(g, g.Stages[i], services)
@@ -271,4 +271,15 @@ func (p *pipeline) setGraph(g physical.Graph, services map[string]operators.Serv
 			p.Stages[s.Name] = &stageRun{Slots: map[int]checkpoint.Counters{}, Splits: map[string][]physical.SplitOf{}}
 		}
 	}
+	if sameJSON(p.Graph, g) {
+		return false
+	}
+	p.Graph, p.dirty = g, true
+	return true
+}
+
+func sameJSON(a, b any) bool {
+	x, errA := json.Marshal(a)
+	y, errB := json.Marshal(b)
+	return errA == nil && errB == nil && bytes.Equal(x, y)
 }

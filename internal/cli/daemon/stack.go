@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -269,12 +270,26 @@ func (s *stack) sync(ctx context.Context) error {
 			}
 			s.pipelines = append(s.pipelines, p)
 		}
-		p.setGraph(*g, byName(s.resolved))
+		if p.setGraph(*g, byName(s.resolved)) {
+			s.release(p)
+		}
 		if err := s.d.savePipeline(ctx, p); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// release takes a pipeline's slots from their owners: the next assignment gives each a new term, under which it runs with the new graph.
+func (s *stack) release(p *pipeline) {
+	next := s.assigned
+	next.Slots = slices.Clone(next.Slots)
+	for i := range next.Slots {
+		if next.Slots[i].Slot.UID == p.UID {
+			next.Slots[i].Task = ""
+		}
+	}
+	s.assigned = next
 }
 
 // owns reports whether a task id is one of this stack's.
