@@ -76,15 +76,30 @@ func (s Service) changes(to Service) []string {
 		out = append(out, fmt.Sprintf("version %s -> %s: restarts each task", s.Version, to.Version))
 	}
 	if s.MemoryMiB != to.MemoryMiB {
-		out = append(out, fmt.Sprintf("memory %d MiB -> %d MiB: restarts each task", s.MemoryMiB, to.MemoryMiB))
+		out = append(out, fmt.Sprintf("memory %s -> %s: restarts each task", mebibytes(s.MemoryMiB), mebibytes(to.MemoryMiB)))
 	}
 	if s.Port != to.Port {
-		out = append(out, fmt.Sprintf("port %d -> %d: restarts each task", s.Port, to.Port))
+		out = append(out, fmt.Sprintf("port %s -> %s: restarts each task", fixed(s.Port), fixed(to.Port)))
 	}
 	if s.StorageMiB != to.StorageMiB {
-		out = append(out, fmt.Sprintf("storage %d MiB -> %d MiB: a volume that holds data keeps its size", s.StorageMiB, to.StorageMiB))
+		out = append(out, fmt.Sprintf("storage %s -> %s: a volume that holds data keeps its size", mebibytes(s.StorageMiB), mebibytes(to.StorageMiB)))
 	}
 	return out
+}
+
+// mebibytes and fixed print a field that may have been left out.
+func mebibytes(n int64) string {
+	if n == 0 {
+		return "the operator's default"
+	}
+	return fmt.Sprintf("%d MiB", n)
+}
+
+func fixed(port int) string {
+	if port == 0 {
+		return "a free one"
+	}
+	return fmt.Sprint(port)
 }
 
 func (d *differ) pipelines(old, new *Resolved) {

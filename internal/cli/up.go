@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -160,10 +161,14 @@ func lines(s *api.Stack) []console.Line {
 		}
 		if v.State == "ready" && v.Took > 0 {
 			text += fmt.Sprintf(" after %.1fs", v.Took.Seconds())
-		} else if v.Reason != "" && v.State != "ready" {
-			text += ", " + v.Reason
 		}
-		out = append(out, console.Line{Key: v.Name, Text: text, Ended: v.State == "ready"})
+		note := ""
+		if v.Reason != "" && v.State != "ready" {
+			var reason string
+			reason, note = steady(v.Reason)
+			text += ", " + reason
+		}
+		out = append(out, console.Line{Key: v.Name, Text: text, Note: note, Ended: v.State == "ready"})
 	}
 	for _, p := range s.Pipelines {
 		for _, st := range p.Stages {
@@ -171,6 +176,16 @@ func lines(s *api.Stack) []console.Line {
 		}
 	}
 	return out
+}
+
+var countdown = regexp.MustCompile(`; (again in [0-9a-z.µ]+)$`)
+
+// steady parts a reason from the countdown at its end, which would make every look at it a new line of a log.
+func steady(reason string) (text, note string) {
+	if at := countdown.FindStringSubmatchIndex(reason); at != nil {
+		return reason[:at[0]], reason[at[2]:at[3]]
+	}
+	return reason, ""
 }
 
 func stageLine(pipeline string, st api.Stage) console.Line {
