@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -75,30 +74,18 @@ func TestWhatCannotBeReadIsUnknownWithItsCause(t *testing.T) {
 	}
 }
 
-func TestAServerThatDoesNotKnowThePasswordIsRefused(t *testing.T) {
-	m, first, err := scramSHA512{user: "a=b,c", password: "p"}.Start(t.Context())
-	must(t, err)
-	if !strings.HasPrefix(string(first), "n,,n=a=3Db=2Cc,r=") {
-		t.Errorf("first message %q", first)
-	}
-	nonce := scramFields(string(first[3:]))["r"]
-	_, final, err := m.Next(t.Context(), []byte("r="+nonce+"x,s=c2FsdA==,i=4096"))
-	must(t, err)
-	if !strings.HasPrefix(string(final), "c=biws,r="+nonce+"x,p=") {
-		t.Errorf("final message %q", final)
-	}
-	if done, _, err := m.Next(t.Context(), []byte("v=AAAA")); done || err == nil {
-		t.Error("a wrong signature was accepted")
-	}
-	for _, challenge := range []string{"e=unknown-user", "r=other,s=c2FsdA==,i=4096", "r=" + nonce + "x,s=c2FsdA==,i=1", "r=" + nonce + "x,s=!,i=4096", "r=" + nonce + ",s=c2FsdA==,i=4096", "r=" + nonce + "x,s=c2FsdA==,i=99999999"} {
-		m := &scramSession{password: "p", nonce: nonce}
-		if _, _, err := m.Next(t.Context(), []byte(challenge)); err == nil {
-			t.Errorf("challenge %q was accepted", challenge)
-		}
-	}
-}
+// The frames that a login needs, of the native protocol.
+const (
+	opError        = 0x00
+	opStartup      = 0x01
+	opAuthenticate = 0x03
+	opOptions      = 0x05
+	opSupported    = 0x06
+	opAuthResponse = 0x0F
+	opAuthSuccess  = 0x10
+)
 
-// node answers a login and then, for each query, the given frames.
+// node lets the password in, cannot read the roles for the password "unread", and answers each query with an error.
 func node(t *testing.T, config *tls.Config, password string) string {
 	t.Helper()
 	l, err := tls.Listen("tcp", "127.40.0.3:0", config)
@@ -110,7 +97,7 @@ func node(t *testing.T, config *tls.Config, password string) string {
 			if err != nil {
 				return
 			}
-			serve(conn, password)
+			go serve(conn, password)
 		}
 	}()
 	return l.Addr().String()
@@ -127,23 +114,38 @@ func serve(conn net.Conn, password string) {
 		if _, err := io.ReadFull(conn, body); err != nil {
 			return
 		}
-		op, answer := byte(opError), []byte("\x00\x00\x00\x0a\x00\x05oh no")
-		switch {
-		case head[4] == opStartup:
-			op, answer = opAuthenticate, nil
-		case head[4] == opAuthResponse && strings.HasSuffix(string(body), "\x00"+password):
-			op, answer = opAuthSuccess, nil
-		case head[4] == opAuthResponse:
-			answer = []byte("\x00\x00\x01\x00\x00\x03bad")
-		}
-		frame := binary.BigEndian.AppendUint32([]byte{0x84, 0, 0, 0, op}, uint32(len(answer)))
+		op, answer := answerTo(head[4], body, password)
+		frame := append([]byte{0x84, 0, head[2], head[3], op}, binary.BigEndian.AppendUint32(nil, uint32(len(answer)))...)
 		if _, err := conn.Write(append(frame, answer...)); err != nil {
 			return
 		}
 	}
 }
 
-func TestARefusedLoginIsToldFromABrokenOne(t *testing.T) {
+func answerTo(op byte, body []byte, password string) (byte, []byte) {
+	text := func(s string) []byte { return append(binary.BigEndian.AppendUint16(nil, uint16(len(s))), s...) }
+	failure := func(code uint32, why string) (byte, []byte) {
+		return opError, append(binary.BigEndian.AppendUint32(nil, code), text(why)...)
+	}
+	_, got, _ := strings.Cut(strings.TrimLeft(string(body), "\x00"), "weir\x00")
+	switch {
+	case op == opOptions:
+		return opSupported, []byte{0, 0}
+	case op == opStartup:
+		return opAuthenticate, text("org.apache.cassandra.auth.PasswordAuthenticator")
+	case op != opAuthResponse:
+		return failure(0x000A, "oh no")
+	case got == password:
+		return opAuthSuccess, binary.BigEndian.AppendUint32(nil, 0xffffffff)
+	case got == "unread":
+		return failure(0x0100, "Unable to perform authentication: Cannot achieve consistency level QUORUM")
+	}
+	return failure(0x0100, "Provided username weir and/or password are incorrect")
+}
+
+// mutual is the client's and the node's side of mutual TLS.
+func mutual(t *testing.T) (client, server *tls.Config) {
+	t.Helper()
 	ca, err := security.NewCA("weir", time.Now(), rand.Reader)
 	must(t, err)
 	issue := func(name string, server bool) *tls.Config {
@@ -151,25 +153,31 @@ func TestARefusedLoginIsToldFromABrokenOne(t *testing.T) {
 		must(t, err)
 		c, err := CassandraTLS(b)
 		must(t, err)
-		c.ClientCAs, c.ClientAuth = c.RootCAs, tls.RequireAndVerifyClientCert
 		return c
 	}
-	client := issue("weir", false)
-	c := Cassandra{Address: node(t, issue("serving-0", true), "right"), TLS: client, User: "weir", Password: "right"}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	client, server = issue("weir", false), issue("serving-0", true)
+	server.ClientCAs, server.ClientAuth = server.RootCAs, tls.RequireAndVerifyClientCert
+	return client, server
+}
+
+func TestARefusedLoginIsToldFromABrokenOne(t *testing.T) {
+	client, server := mutual(t)
+	c := Cassandra{Address: node(t, server, "right"), TLS: client, User: "weir", Password: "right"}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	must(t, login(ctx, c.Address, client, "weir", "right"))
-	if err := login(ctx, c.Address, client, "weir", "other"); !errors.Is(err, errRefused) {
-		t.Errorf("another password: %v, want a refusal", err)
+	must(t, c.login(ctx))
+	if err := c.as("weir", "other").login(ctx); !errors.Is(err, errRefused) || strings.Contains(err.Error(), "other") {
+		t.Errorf("another password: %v, want a refusal without it", err)
 	}
-	if err := login(ctx, c.Address, &tls.Config{RootCAs: client.RootCAs}, "weir", "right"); err == nil || errors.Is(err, errRefused) {
-		t.Errorf("without a certificate: %v, want a failure that is no refusal", err)
-	}
-	if err := login(ctx, "127.40.0.3:1", client, "weir", "right"); err == nil || errors.Is(err, errRefused) {
-		t.Errorf("nobody there: %v", err)
+	stranger, nobody := c, c
+	stranger.TLS, nobody.Address = &tls.Config{RootCAs: client.RootCAs}, "127.40.0.3:1"
+	for what, c := range map[string]Cassandra{"roles that the node could not read": c.as("weir", "unread"), "no certificate": stranger, "nobody there": nobody} {
+		if err := c.login(ctx); err == nil || errors.Is(err, errRefused) {
+			t.Errorf("%s: %v, want a failure that is no refusal", what, err)
+		}
 	}
 	f := c.Observe(ctx, time.Now())
-	if !f.Authenticated.Value || f.DefaultOff.Known || !strings.Contains(f.DefaultOff.Why, "oh no") || !strings.Contains(f.Tables.Why, c.Address) {
+	if f.Authenticated.Known || f.DefaultOff.Known || !strings.Contains(f.Tables.Why, "oh no") || !strings.Contains(f.Tables.Why, c.Address) {
 		t.Errorf("queries that fail: %+v", f)
 	}
 	c.Password = "other"
@@ -178,14 +186,23 @@ func TestARefusedLoginIsToldFromABrokenOne(t *testing.T) {
 	}
 }
 
+func TestANodeThatIsSilentIsAskedNoLongerThanTheContext(t *testing.T) {
+	l, err := net.Listen("tcp", "127.40.0.3:0")
+	must(t, err)
+	defer func() { must(t, l.Close()) }()
+	client, _ := mutual(t)
+	c := Cassandra{Address: l.Addr().String(), TLS: client, User: "weir", Password: "right"}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	if f := c.Observe(ctx, start); f.Nodes.Known || !strings.Contains(f.Nodes.Why, "deadline exceeded") || time.Since(start) > dialTimeout {
+		t.Errorf("got %+v after %s, want unknown at the deadline", f.Nodes, time.Since(start))
+	}
+}
+
 func TestANodeWithoutADefaultAccountIsNotWaitedForLong(t *testing.T) {
-	ca, err := security.NewCA("weir", time.Now(), rand.Reader)
-	must(t, err)
-	b, err := ca.Issue(security.Request{CN: "both", Role: security.RoleCassandra, IPs: []net.IP{net.ParseIP("127.40.0.3")}, NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour), ClientAuth: true, ServerAuth: true})
-	must(t, err)
-	config, err := CassandraTLS(b)
-	must(t, err)
-	c := Cassandra{Address: node(t, config, "somebody else's"), TLS: config, User: "weir", Password: "right"}
+	client, server := mutual(t)
+	c := Cassandra{Address: node(t, server, "somebody else's"), TLS: client, User: "weir", Password: "right"}
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	if err := c.CreateRole(ctx); err == nil || !strings.Contains(err.Error(), "create role weir") || !strings.Contains(err.Error(), c.Address) {
@@ -193,37 +210,11 @@ func TestANodeWithoutADefaultAccountIsNotWaitedForLong(t *testing.T) {
 	}
 }
 
-func TestRowsAreDecodedAndBrokenOnesRefused(t *testing.T) {
-	n := func(all ...int) []byte {
-		var b []byte
-		for _, v := range all {
-			b = binary.BigEndian.AppendUint32(b, uint32(int32(v)))
-		}
-		return b
-	}
-	s := func(text string) []byte {
-		return append(binary.BigEndian.AppendUint16(nil, uint16(len(text))), text...)
-	}
-	v := func(text string) []byte { return append(n(len(text)), text...) }
-	good := slices.Concat(n(resultRows, globalSpec, 2), s("ks"), s("t"), s("a"), []byte{0, 0x0d}, s("b"), []byte{0, typeMap, 0, 0x0d, 0, 0x0d}, n(2), v("x"), n(-1), v(""), v("y"))
-	got, err := rows(good)
-	must(t, err)
-	if len(got) != 2 || string(got[0][0]) != "x" || got[0][1] != nil || got[1][0] == nil || string(got[1][1]) != "y" {
-		t.Errorf("got %q", got)
-	}
-	for cut := range len(good) {
-		if _, err := rows(good[:cut]); err == nil {
-			t.Errorf("an answer cut after %d of %d bytes was accepted", cut, len(good))
-		}
-	}
-	m, err := textMap(slices.Concat(n(1), v("class"), v("Simple")))
-	if err != nil || m["class"] != "Simple" {
-		t.Errorf("map: %v %v", m, err)
-	}
-	for _, bad := range [][]byte{nil, n(1), slices.Concat(n(2), v("a"), v("b")), slices.Concat(n(1), n(-1), v("b"))} {
-		if _, err := textMap(bad); err == nil {
-			t.Errorf("map %x was accepted", bad)
-		}
+func TestAReplicationIsReadOfBothStrategies(t *testing.T) {
+	simple := keyspace("a", map[string]string{"class": "org.apache.cassandra.locator.SimpleStrategy", "replication_factor": "1"})
+	named := keyspace("b", map[string]string{"class": "org.apache.cassandra.locator.NetworkTopologyStrategy", "dc1": "3"})
+	if simple != (operators.Keyspace{Name: "a", Replication: 1}) || named != (operators.Keyspace{Name: "b", Replication: 3, DC: "dc1"}) {
+		t.Errorf("got %+v and %+v", simple, named)
 	}
 }
 

@@ -5,10 +5,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"strings"
 	"time"
+
+	"github.com/gocql/gocql"
 
 	"github.com/weir-project/weir/operators"
 	"github.com/weir-project/weir/operators/cassandra"
@@ -25,13 +26,14 @@ type Cassandra struct {
 // defaultRole is the account that every new Cassandra has, with its name for a password.
 const defaultRole = "cassandra"
 
-// Observe reads what Decide wants to know, at a time that the caller took before. Each call logs in anew, once.
+// Observe reads what Decide wants to know, at a time that the caller took before. Each call has a session of its own:
+// one that is kept would prove nothing of a node that was launched anew.
 func (c Cassandra) Observe(ctx context.Context, now time.Time) operators.CassandraFacts {
 	host, _, err := net.SplitHostPort(c.Address)
 	if err != nil {
 		return unknownCassandra(fmt.Errorf("read address %q: %w", c.Address, err))
 	}
-	conn, err := connect(ctx, c.Address, c.TLS, c.User, c.Password)
+	s, err := c.open(ctx)
 	if err != nil && !errors.Is(err, errRefused) {
 		return unknownCassandra(c.failed("log in", err))
 	}
@@ -42,10 +44,10 @@ func (c Cassandra) Observe(ctx context.Context, now time.Time) operators.Cassand
 	if err != nil {
 		return f
 	}
-	defer conn.Close() // it has only been read from
-	f.DefaultOff = fact(c, now, "read the default account", func() (bool, error) { return defaultOff(conn) })
-	f.Keyspaces = fact(c, now, "read the keyspaces", func() (map[string]operators.Keyspace, error) { return readKeyspaces(conn) })
-	f.Tables = fact(c, now, "read the tables", func() (map[string]operators.Table, error) { return readTables(conn) })
+	defer s.Close()
+	f.DefaultOff = fact(c, now, "read the default account", func() (bool, error) { return defaultOff(ctx, s) })
+	f.Keyspaces = fact(c, now, "read the keyspaces", func() (map[string]operators.Keyspace, error) { return readKeyspaces(ctx, s) })
+	f.Tables = fact(c, now, "read the tables", func() (map[string]operators.Table, error) { return readTables(ctx, s) })
 	return f
 }
 
@@ -65,51 +67,54 @@ func unknownCassandra(err error) operators.CassandraFacts {
 	}
 }
 
-// defaultOff asks over our own login, which costs no bcrypt; that a login is truly refused was proven when the account was turned off.
-func defaultOff(conn io.ReadWriter) (bool, error) {
-	off, found, err := readRole(conn, defaultRole)
+// defaultOff asks over our own login: trying the default account at each look would cost the node one more bcrypt. That its login is truly
+// refused was proven when it was turned off.
+func defaultOff(ctx context.Context, s session) (bool, error) {
+	off, found, err := readRole(ctx, s, defaultRole)
 	return off || !found, err
 }
 
 // readRole reports whether a role exists and, if so, whether it can neither log in nor do what a superuser can.
-func readRole(conn io.ReadWriter, role string) (off, found bool, err error) {
-	all, err := query(conn, "SELECT can_login, is_superuser FROM system_auth.roles WHERE role = "+literal(role))
-	if err != nil || len(all) == 0 {
-		return false, false, err
+func readRole(ctx context.Context, s session, role string) (off, found bool, err error) {
+	var login, super bool
+	err = s.Query("SELECT can_login, is_superuser FROM system_auth.roles WHERE role = ?", role).WithContext(ctx).Scan(&login, &super)
+	if errors.Is(err, gocql.ErrNotFound) {
+		return false, false, nil
 	}
-	return !isTrue(all[0][0]) && !isTrue(all[0][1]), true, nil
+	return !login && !super, err == nil, err
 }
 
-func isTrue(b []byte) bool { return len(b) == 1 && b[0] != 0 }
+func execute(ctx context.Context, s session, statement string) error {
+	return s.Query(statement).WithContext(ctx).Exec()
+}
 
 // CreateRole makes our role, a superuser, by the default account. Where the role can log in already nothing is done.
 func (c Cassandra) CreateRole(ctx context.Context) error {
-	err := login(ctx, c.Address, c.TLS, c.User, c.Password)
+	err := c.login(ctx)
 	if err == nil {
 		return nil
 	}
 	if !errors.Is(err, errRefused) {
 		return c.failed("log in", err)
 	}
-	first := c
-	first.User, first.Password = defaultRole, defaultRole
-	conn, err := first.appear(ctx)
+	first := c.as(defaultRole, defaultRole)
+	s, err := first.appear(ctx)
 	if err != nil {
 		return first.failed("create role "+c.User, err)
 	}
-	defer conn.Close() // what it carried was answered
+	defer s.Close()
 	// An attempt that died in between, or a password that was drawn anew, finds the role there. It is altered only then: a password can be
 	// changed once in 5 s.
 	verb := "CREATE ROLE "
-	if _, found, err := readRole(conn, c.User); err != nil {
+	if _, found, err := readRole(ctx, s, c.User); err != nil {
 		return first.failed("read role "+c.User, err)
 	} else if found {
 		verb = "ALTER ROLE "
 	}
-	if err := execute(conn, verb+operators.Quote(c.User)+" WITH PASSWORD = "+literal(c.Password)+" AND LOGIN = true AND SUPERUSER = true"); err != nil {
+	if err := execute(ctx, s, verb+operators.Quote(c.User)+" WITH PASSWORD = "+literal(c.Password)+" AND LOGIN = true AND SUPERUSER = true"); err != nil {
 		return first.failed("create role "+c.User, err)
 	}
-	if err := login(ctx, c.Address, c.TLS, c.User, c.Password); err != nil {
+	if err := c.login(ctx); err != nil {
 		return c.failed("log in as the role that was just created", err)
 	}
 	return nil
@@ -118,20 +123,20 @@ func (c Cassandra) CreateRole(ctx context.Context) error {
 // appears is how long a new node is given to make its default account, which it does a moment after its port listens.
 const appears = 5 * time.Second
 
-// appear connects as soon as the default account can log in.
-func (c Cassandra) appear(ctx context.Context) (net.Conn, error) {
+// appear opens a session as soon as the default account can log in.
+func (c Cassandra) appear(ctx context.Context) (session, error) {
 	limit := time.NewTimer(appears)
 	defer limit.Stop()
 	for {
-		conn, err := connect(ctx, c.Address, c.TLS, c.User, c.Password)
+		s, err := c.open(ctx)
 		if !errors.Is(err, errRefused) {
-			return conn, err
+			return s, err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return session{}, context.Cause(ctx)
 		case <-limit.C:
-			return nil, fmt.Errorf("neither our role nor the default account can log in (waited %s)", appears)
+			return session{}, fmt.Errorf("neither our role nor the default account can log in (waited %s)", appears)
 		case <-time.After(settle):
 		}
 	}
@@ -139,22 +144,22 @@ func (c Cassandra) appear(ctx context.Context) (net.Conn, error) {
 
 // DisableDefault takes from the default account its password, its login and its rights, and proves it by a login that must be refused.
 func (c Cassandra) DisableDefault(ctx context.Context, random string) error {
-	conn, err := connect(ctx, c.Address, c.TLS, c.User, c.Password)
+	s, err := c.open(ctx)
 	if err != nil {
 		return c.failed("disable the default account", err)
 	}
-	defer conn.Close() // what it carried was answered
-	off, found, err := readRole(conn, defaultRole)
+	defer s.Close()
+	off, found, err := readRole(ctx, s, defaultRole)
 	if err != nil {
 		return c.failed("read the default account", err)
 	}
 	if found && !off {
 		statement := "ALTER ROLE " + operators.Quote(defaultRole) + " WITH PASSWORD = " + literal(random) + " AND LOGIN = false AND SUPERUSER = false"
-		if err := execute(conn, statement); err != nil {
+		if err := execute(ctx, s, statement); err != nil {
 			return c.failed("disable the default account", err)
 		}
 	}
-	switch err := login(ctx, c.Address, c.TLS, defaultRole, defaultRole); {
+	switch err := c.as(defaultRole, defaultRole).login(ctx); {
 	case errors.Is(err, errRefused):
 		return nil
 	case err != nil:
@@ -166,25 +171,25 @@ func (c Cassandra) DisableDefault(ctx context.Context, random string) error {
 // EnsureTables makes the keyspaces and tables that are missing, and returns when a fresh look shows each as it shall be. A table with other
 // columns or keys is an error: it is never changed in place.
 func (c Cassandra) EnsureTables(ctx context.Context, keyspaces []operators.Keyspace, tables []operators.Table) error {
-	conn, err := connect(ctx, c.Address, c.TLS, c.User, c.Password)
+	s, err := c.open(ctx)
 	if err != nil {
 		return c.failed("ensure tables", err)
 	}
-	defer conn.Close() // what it carried was answered
+	defer s.Close()
 	for _, k := range keyspaces {
-		if err := execute(conn, k.DDL()); err != nil {
+		if err := execute(ctx, s, k.DDL()); err != nil {
 			return c.failed("create keyspace "+k.Name, err)
 		}
 	}
 	for _, t := range tables {
-		if err := execute(conn, t.DDL()); err != nil {
+		if err := execute(ctx, s, t.DDL()); err != nil {
 			return c.failed("create table "+t.ID(), err)
 		}
 	}
-	if err := agree(ctx, conn); err != nil {
+	if err := s.AwaitSchemaAgreement(ctx); err != nil {
 		return c.failed("wait until the nodes agree on the schema", err)
 	}
-	have, err := readTables(conn)
+	have, err := readTables(ctx, s)
 	if err != nil {
 		return c.failed("read the schema", err)
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/sasl"
+	"github.com/segmentio/kafka-go/sasl/scram"
 
 	"github.com/weir-project/weir/operators"
 )
@@ -27,7 +29,10 @@ func (k Kafka) Observe(ctx context.Context, now time.Time) operators.KafkaFacts 
 	if err := k.Login(ctx); err != nil {
 		return unknownKafka(err)
 	}
-	c, done := k.client()
+	c, done, err := k.client()
+	if err != nil {
+		return unknownKafka(err)
+	}
 	defer done()
 	f, topics, err := k.look(ctx, c, now)
 	if err != nil {
@@ -44,7 +49,11 @@ func (k Kafka) Observe(ctx context.Context, now time.Time) operators.KafkaFacts 
 
 // Login connects, asks for the broker's versions and logs in, and ends at the first refusal: the Transport would go on trying.
 func (k Kafka) Login(ctx context.Context) error {
-	d := kafka.Dialer{Timeout: 2 * time.Second, ClientID: "weir-admin", SASLMechanism: scramSHA512{k.User, k.Password}}
+	mechanism, err := k.mechanism()
+	if err != nil {
+		return err
+	}
+	d := kafka.Dialer{Timeout: 2 * time.Second, ClientID: "weir-admin", SASLMechanism: mechanism}
 	conn, err := d.DialContext(ctx, "tcp", k.Address)
 	if err != nil {
 		return k.failed("log in", err)
@@ -109,7 +118,10 @@ func (k Kafka) Topics(ctx context.Context) (map[string]operators.Topic, error) {
 	if err := k.Login(ctx); err != nil {
 		return nil, err
 	}
-	c, done := k.client()
+	c, done, err := k.client()
+	if err != nil {
+		return nil, err
+	}
 	defer done()
 	meta, err := c.Metadata(ctx, &kafka.MetadataRequest{})
 	if err != nil {
@@ -136,7 +148,10 @@ func (k Kafka) bring(ctx context.Context, want []operators.Topic, have map[strin
 	if len(create)+len(alter) == 0 {
 		return false, nil
 	}
-	c, done := k.client()
+	c, done, err := k.client()
+	if err != nil {
+		return false, err
+	}
 	defer done()
 	if len(create) > 0 {
 		made, err := c.CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: create})
@@ -208,9 +223,21 @@ func (k Kafka) describe(ctx context.Context, c *kafka.Client, topics []kafka.Top
 }
 
 // client logs in on first use. The Transport's pool keeps its answers for MetadataTTL, so that each call has one of its own.
-func (k Kafka) client() (*kafka.Client, func()) {
-	t := &kafka.Transport{SASL: scramSHA512{k.User, k.Password}, DialTimeout: 2 * time.Second, MetadataTTL: 100 * time.Millisecond, ClientID: "weir-admin"}
-	return &kafka.Client{Addr: kafka.TCP(k.Address), Transport: t, Timeout: 10 * time.Second}, t.CloseIdleConnections
+func (k Kafka) client() (*kafka.Client, func(), error) {
+	mechanism, err := k.mechanism()
+	if err != nil {
+		return nil, nil, err
+	}
+	t := &kafka.Transport{SASL: mechanism, DialTimeout: 2 * time.Second, MetadataTTL: 100 * time.Millisecond, ClientID: "weir-admin"}
+	return &kafka.Client{Addr: kafka.TCP(k.Address), Transport: t, Timeout: 10 * time.Second}, t.CloseIdleConnections, nil
+}
+
+func (k Kafka) mechanism() (sasl.Mechanism, error) {
+	m, err := scram.Mechanism(scram.SHA512, k.User, k.Password)
+	if err != nil {
+		return nil, k.failed("prepare the login", err)
+	}
+	return m, nil
 }
 
 func (k Kafka) failed(what string, err error) error {

@@ -1,15 +1,10 @@
 package admin
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
-	"fmt"
-	"io"
 	"sort"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/weir-project/weir/operators"
 )
@@ -17,93 +12,32 @@ import (
 // own are Cassandra's keyspaces.
 func own(keyspace string) bool { return keyspace == "system" || strings.HasPrefix(keyspace, "system_") }
 
-func readKeyspaces(conn io.ReadWriter) (map[string]operators.Keyspace, error) {
-	all, err := query(conn, "SELECT keyspace_name, replication FROM system_schema.keyspaces")
-	if err != nil {
-		return nil, err
-	}
+func readKeyspaces(ctx context.Context, s session) (map[string]operators.Keyspace, error) {
+	rows := s.Query("SELECT keyspace_name, replication FROM system_schema.keyspaces").WithContext(ctx).Iter()
 	out := map[string]operators.Keyspace{}
-	for _, row := range all {
-		k := operators.Keyspace{Name: string(row[0])}
-		if own(k.Name) {
-			continue
+	var name string
+	var replication map[string]string
+	for rows.Scan(&name, &replication) {
+		if !own(name) {
+			out[name] = keyspace(name, replication)
 		}
-		replication, err := textMap(row[1])
-		if err != nil {
-			return nil, fmt.Errorf("read the replication of keyspace %s: %w", k.Name, err)
-		}
-		for key, value := range replication {
-			n, err := strconv.Atoi(value)
-			if err != nil {
-				continue // its class
-			}
-			k.Replication = n
-			if key != "replication_factor" {
-				k.DC = key
-			}
-		}
-		out[k.Name] = k
 	}
-	return out, nil
+	return out, rows.Close()
 }
 
-// textMap decodes a map<text, text>: a count, then each key and value with its length.
-func textMap(b []byte) (map[string]string, error) {
-	next := func() (string, bool) {
-		if len(b) < 4 {
-			return "", false
-		}
-		n := int(int32(binary.BigEndian.Uint32(b)))
-		if n < 0 || n > len(b)-4 {
-			return "", false
-		}
-		s := string(b[4 : 4+n])
-		b = b[4+n:]
-		return s, true
-	}
-	if len(b) < 4 {
-		return nil, fmt.Errorf("a map of %d bytes", len(b))
-	}
-	count := int(int32(binary.BigEndian.Uint32(b)))
-	b = b[4:]
-	out := map[string]string{}
-	for range count {
-		key, ok := next()
-		value, ok2 := next()
-		if !ok || !ok2 {
-			return nil, fmt.Errorf("a map that ends before its %d entries", count)
-		}
-		out[key] = value
-	}
-	return out, nil
-}
-
-// agree waits until all nodes have the schema of the one that was asked.
-func agree(ctx context.Context, conn io.ReadWriter) error {
-	for {
-		local, err := query(conn, "SELECT schema_version FROM system.local")
+func keyspace(name string, replication map[string]string) operators.Keyspace {
+	k := operators.Keyspace{Name: name}
+	for key, value := range replication {
+		n, err := strconv.Atoi(value)
 		if err != nil {
-			return err
+			continue // its class
 		}
-		peers, err := query(conn, "SELECT schema_version FROM system.peers_v2")
-		if err != nil {
-			return err
-		}
-		differ := 0
-		for _, p := range peers {
-			if len(local) != 1 || !bytes.Equal(p[0], local[0][0]) {
-				differ++
-			}
-		}
-		if differ == 0 {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%d of %d other nodes have another version: %w", differ, len(peers), context.Cause(ctx))
-		case <-time.After(settle):
+		k.Replication = n
+		if key != "replication_factor" {
+			k.DC = key
 		}
 	}
+	return k
 }
 
 // placed is a column's place in a key.
@@ -112,34 +46,34 @@ type placed struct {
 	position int
 }
 
-func readTables(conn io.ReadWriter) (map[string]operators.Table, error) {
-	all, err := query(conn, "SELECT keyspace_name, table_name, column_name, type, kind, position FROM system_schema.columns")
-	if err != nil {
-		return nil, err
-	}
+func readTables(ctx context.Context, s session) (map[string]operators.Table, error) {
+	rows := s.Query("SELECT keyspace_name, table_name, column_name, type, kind, position FROM system_schema.columns").WithContext(ctx).Iter()
 	out := map[string]operators.Table{}
 	partition, clustering := map[string][]placed{}, map[string][]placed{}
-	for _, row := range all {
-		t := operators.Table{Keyspace: string(row[0]), Name: string(row[1])}
+	var t operators.Table
+	var c operators.Column
+	var kind string
+	var position int
+	for rows.Scan(&t.Keyspace, &t.Name, &c.Name, &c.Type, &kind, &position) {
 		if own(t.Keyspace) {
 			continue
 		}
 		id := t.ID()
-		if have, ok := out[id]; ok {
-			t = have
+		have, ok := out[id]
+		if !ok {
+			have = t
 		}
-		t.Columns = append(t.Columns, operators.Column{Name: string(row[2]), Type: string(row[3])})
-		out[id] = t
-		at := placed{name: string(row[2])}
-		if len(row[5]) == 4 {
-			at.position = int(int32(binary.BigEndian.Uint32(row[5])))
-		}
-		switch string(row[4]) {
+		have.Columns = append(have.Columns, c)
+		out[id] = have
+		switch at := (placed{c.Name, position}); kind {
 		case "partition_key":
 			partition[id] = append(partition[id], at)
 		case "clustering":
 			clustering[id] = append(clustering[id], at)
 		}
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
 	}
 	for id, t := range out {
 		t.PartitionKey, t.ClusteringKey = inOrder(partition[id]), inOrder(clustering[id])

@@ -240,6 +240,14 @@ func TestRealCassandraIsStartedSecuredUsedKilledAndStartedAgain(t *testing.T) {
 	if ok, why := cassandra.Usable(spec, f); !ok {
 		t.Fatal(why)
 	}
+	wrong, nobody := client, client
+	wrong.Password, nobody.Address = "wrong", "127.40.0.2:1"
+	if f := wrong.Observe(ctx, time.Now()); !f.Authenticated.Known || f.Authenticated.Value || len(f.Nodes.Value) != 1 {
+		t.Errorf("a wrong password: got %+v, want a node that is up and refuses", f)
+	}
+	if f := nobody.Observe(ctx, time.Now()); f.Authenticated.Known || f.Nodes.Known || !strings.Contains(f.Nodes.Why, "127.40.0.2:1") {
+		t.Errorf("no node: got %+v, want unknown with the address", f)
+	}
 	keyspaces := []operators.Keyspace{{Name: "flights", Replication: 1}}
 	tables := []operators.Table{{Keyspace: "flights", Name: "Delays", PartitionKey: []string{"origin"}, ClusteringKey: []string{"hour"}, Columns: []operators.Column{
 		{Name: "origin", Type: "text"}, {Name: "hour", Type: "timestamp"}, {Name: "flights", Type: "bigint"}, {Name: "mean", Type: "double"}, {Name: "late", Type: "boolean"}, {Name: "raw", Type: "blob"}}}}
