@@ -12,6 +12,8 @@ import (
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/sasl"
+	"github.com/segmentio/kafka-go/sasl/scram"
 
 	"github.com/weir-project/weir/internal/lifecycle"
 	"github.com/weir-project/weir/pipelines/physical"
@@ -42,21 +44,31 @@ func Dial(conn physical.Connection, clientID string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to kafka at %v: %w", conn.Servers, err)
 	}
+	login, err := mechanism(conn)
+	if err != nil {
+		return nil, fmt.Errorf("connect to kafka at %v: %w", conn.Servers, err)
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	t := &kafkago.Transport{
 		Dial:           (&net.Dialer{Timeout: 3 * time.Second}).DialContext,
 		ClientID:       clientID,
 		TLS:            config,
+		SASL:           login,
 		IdleTimeout:    30 * time.Second,
 		MetadataTTL:    2 * time.Second, // the transport is asked for brokers only: leaders are this package's own cache
 		MetadataTopics: []string{},
 		Context:        ctx,
 	}
-	if conn.User != "" {
-		t.SASL = newScram(conn.User, conn.Password)
-	}
 	return &Client{transport: t, bootstrap: kafkago.TCP(conn.Servers...), clientID: clientID, stop: stop,
 		view: view{brokers: map[int32]string{}, topics: map[string][]partition{}, coordinators: map[string]int32{}}}, nil
+}
+
+// mechanism is none without a user. One for all connections: it keeps what the password became with the server's salt, thousands of hashes.
+func mechanism(conn physical.Connection) (sasl.Mechanism, error) {
+	if conn.User == "" {
+		return nil, nil
+	}
+	return scram.Mechanism(scram.SHA512, conn.User, conn.Password)
 }
 
 func tlsConfig(conn physical.Connection) (*tls.Config, error) {
