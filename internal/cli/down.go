@@ -84,8 +84,8 @@ func (a *app) stop(ctx context.Context, l *local, purge bool) error {
 		fmt.Fprintf(a.err, "%s; the data is kept in %s. `weir up STACK.yaml` finds it, `weir down --purge` deletes it\n", did, l.dir)
 		return nil
 	}
-	if err := os.RemoveAll(l.dir); err != nil {
-		return fmt.Errorf("delete %s: %w", l.dir, err)
+	if err := l.purge(); err != nil {
+		return err
 	}
 	fmt.Fprintf(a.err, "%s; %s is deleted\n", did, l.dir)
 	return nil
@@ -140,24 +140,6 @@ func (a *app) confirm(dir string, yes bool) (bool, error) {
 		return false, nil
 	}
 	return true, nil
-}
-
-// recognise refuses to delete a directory that holds something, and nothing by which a state directory of Weir is known.
-func (l *local) recognise() error {
-	for _, name := range []string{adminBundle, addressFile} {
-		if _, err := l.root.Stat(name); err == nil {
-			return nil
-		}
-	}
-	held, err := os.ReadDir(l.dir)
-	if err != nil {
-		return fmt.Errorf("look into %s: %w", l.dir, err)
-	}
-	if len(held) == 0 {
-		return nil
-	}
-	return fault.Invalid("E-PURGE", "delete", l.dir, fault.Causef("it does not look like a state directory of Weir: it has no %s, and holds %s", adminBundle, fault.Count(len(held), "other file")),
-		fault.Hint("name the right one with --state, or delete this one by hand"))
 }
 
 // processes are those of the supervisor, its server, and every task, by what the shims recorded.
