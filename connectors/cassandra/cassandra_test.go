@@ -16,6 +16,7 @@ import (
 
 	"github.com/weir-project/weir/connectors"
 	"github.com/weir-project/weir/internal/security"
+	"github.com/weir-project/weir/operators"
 	"github.com/weir-project/weir/pipelines/checkpoint"
 	"github.com/weir-project/weir/pipelines/codec"
 	"github.com/weir-project/weir/pipelines/column"
@@ -32,6 +33,13 @@ func channel(name string) physical.Channel {
 		PartitionKey: []string{"origin"}, ClusteringKey: []string{"hour"}}}
 }
 
+// tableOf is the channel's, as operators make it.
+func tableOf(name string) operators.Table {
+	return operators.Table{Keyspace: "flights", Name: name, PartitionKey: []string{"origin"}, ClusteringKey: []string{"hour"}, Columns: []operators.Column{
+		{Name: "origin", Type: "text"}, {Name: "hour", Type: "timestamp"}, {Name: "flights", Type: "bigint"}, {Name: "Mean", Type: "double"},
+		{Name: "late", Type: "boolean"}, {Name: "select", Type: "blob"}}}
+}
+
 func batchOf(t testing.TB, rows ...string) *column.Batch {
 	t.Helper()
 	b := column.NewBatch(&delays, len(rows))
@@ -45,13 +53,6 @@ func batchOf(t testing.TB, rows ...string) *column.Batch {
 }
 
 func counterFrom(n int64) func() int64 { return func() int64 { n++; return n } }
-
-func TestCreateTableQuotesEveryName(t *testing.T) {
-	const want = `CREATE TABLE IF NOT EXISTS "flights"."Delays" ("origin" text, "hour" timestamp, "flights" bigint, "Mean" double, "late" boolean, "select" blob, PRIMARY KEY (("origin"), "hour"))`
-	if got := CreateTable(channel("Delays")); got != want {
-		t.Errorf("got %s\nwant %s", got, want)
-	}
-}
 
 func TestRangesCoverTheRingOnce(t *testing.T) {
 	for n := 1; n <= 24; n++ {
@@ -204,8 +205,7 @@ func dial(t testing.TB, name string) *Session {
 	}
 	t.Cleanup(s.Close)
 	for _, q := range []string{
-		`CREATE KEYSPACE IF NOT EXISTS "flights" WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}`,
-		fmt.Sprintf(`DROP TABLE IF EXISTS "flights"."%s"`, name), CreateTable(channel(name)),
+		operators.Keyspace{Name: "flights", Replication: 1}.DDL(), fmt.Sprintf(`DROP TABLE IF EXISTS "flights"."%s"`, name), tableOf(name).DDL(),
 	} {
 		if err := s.cql.Query(q).Exec(); err != nil {
 			t.Fatalf("%s: %v", q, err)

@@ -12,5 +12,5 @@
 //
 // Cassandra's timestamp has milliseconds and Weir's microseconds: a time between two milliseconds is refused when it is staged, never rounded.
 //
-// It makes no keyspace and no table (operators/admin does; CreateTable is the statement), and never writes to more than one partition in a batch.
+// It makes no keyspace and no table (operators/admin does; operators.Table.DDL is the statement), and never writes to more than one partition in a batch.
 package cassandra

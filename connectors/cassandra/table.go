@@ -11,36 +11,9 @@ import (
 	"github.com/weir-project/weir/pipelines/physical"
 )
 
-// cqlTypes are the types of columns.
-var cqlTypes = map[column.Kind]string{column.String: "text", column.Int64: "bigint", column.Float64: "double", column.Bool: "boolean",
-	column.Timestamp: "timestamp", column.Bytes: "blob"}
-
-// driverTypes are what a prepared statement says of such a column.
+// driverTypes are what a prepared statement says of a column that a field is kept in. Tables are made by operators.Table.
 var driverTypes = map[column.Kind]gocql.Type{column.String: gocql.TypeVarchar, column.Int64: gocql.TypeBigInt, column.Float64: gocql.TypeDouble,
 	column.Bool: gocql.TypeBoolean, column.Timestamp: gocql.TypeTimestamp, column.Bytes: gocql.TypeBlob}
-
-// Type is the CQL type of a column of a kind: text, bigint, double, boolean, timestamp, blob; "" for none.
-func Type(k column.Kind) string { return cqlTypes[k] }
-
-// CreateTable is the statement that makes a channel's table where it is missing. Every identifier is quoted, so that its case and reserved words hold.
-// It is "" for a channel that is no table.
-func CreateTable(ch physical.Channel) string {
-	t := ch.Cassandra
-	if t == nil {
-		return ""
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "CREATE TABLE IF NOT EXISTS %s.%s (", quoted(t.Keyspace), quoted(t.Table))
-	for _, f := range ch.Schema.Fields {
-		fmt.Fprintf(&b, "%s %s, ", quoted(f.Name), cqlTypes[f.Kind])
-	}
-	fmt.Fprintf(&b, "PRIMARY KEY ((%s)", list(t.PartitionKey))
-	if len(t.ClusteringKey) > 0 {
-		b.WriteString(", " + list(t.ClusteringKey))
-	}
-	b.WriteString("))")
-	return b.String()
-}
 
 func quoted(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
@@ -72,7 +45,7 @@ func newTable(ch physical.Channel, s column.Schema) (*table, error) {
 		return nil, errors.New("table " + t.plain + " has no partition key")
 	}
 	for _, f := range s.Fields {
-		if cqlTypes[f.Kind] == "" {
+		if _, ok := driverTypes[f.Kind]; !ok {
 			return nil, fmt.Errorf("table %s: field %q has type %s, which is no column's", t.plain, f.Name, f.Kind)
 		}
 	}
@@ -114,7 +87,7 @@ func failValue(format string, args ...any) error { return &valueError{fmt.Sprint
 // checkType compares a column's type with the field's: a wrong one would be filled with bytes that mean something else.
 func checkType(f column.Field, info gocql.TypeInfo) error {
 	if want := driverTypes[f.Kind]; info.Type() != want {
-		return failValue("column %q is %s and should be %s", f.Name, info.Type(), cqlTypes[f.Kind])
+		return failValue("column %q is %s and should be %s", f.Name, info.Type(), want)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -15,6 +16,9 @@ import (
 
 // idle is for how long an unused offer is refused; a service that wants one again revives.
 const idle = time.Hour
+
+// commandTime bounds the building of a command, which holds an offer.
+const commandTime = 20 * time.Second
 
 // killAgain is the pause before a kill whose effect is not seen is repeated.
 const killAgain = 2 * time.Second
@@ -126,6 +130,7 @@ func (s *Service) launch(ctx context.Context, id string, l operators.Launch) {
 	task := l.Pod.TaskID(attempt.Total+1, s.rec.Nonce)
 	s.rec.Attempts[id] = attempt.Begin(s.cfg.Now(), task)
 	s.rec.Specs[l.Pod.Revision] = l.Spec
+	s.prune(l.Pod.Revision)
 	if err := s.save(ctx); err != nil {
 		s.rec.Attempts[id] = attempt
 		s.say(err)
@@ -138,8 +143,13 @@ func (s *Service) launch(ctx context.Context, id string, l operators.Launch) {
 
 // accept builds the command away from the loop, since it may make certificates and wait for artifacts, and accepts the offer.
 func (s *Service) accept(ctx context.Context, id string, l operators.Launch, at operators.Placement, task resources.TaskID, offer resources.Offer, out evaluate.Outcome) {
-	spec, err := s.cfg.Kind.Command(ctx, l, at, task)
+	limited, cancel := context.WithTimeout(ctx, commandTime)
+	defer cancel()
+	spec, err := s.cfg.Kind.Command(limited, l, at, task)
 	s.post(ctx, func() {
+		if err == nil && !s.isWanted() {
+			err = errors.New("the service was stopped meanwhile")
+		}
 		delete(s.busy, id)
 		attempt := s.rec.Attempts[id]
 		if err == nil {
@@ -152,12 +162,28 @@ func (s *Service) accept(ctx context.Context, id string, l operators.Launch, at 
 			s.rec.Attempts[id] = attempt.Failed(s.cfg.Now(), err.Error())
 			s.say(err)
 			s.say(s.save(ctx))
+			s.offers[offer.ID] = offer // given back by this pass's decline; one that the master does not know any more is ignored
 			return
 		}
 		if l.Pod.Stateful() {
 			s.reserved[l.Pod.Name()] = at
 		}
 	})
+}
+
+// prune forgets the specs of revisions that no task runs any more.
+func (s *Service) prune(now string) {
+	used := map[string]bool{now: true}
+	for _, t := range s.tasks {
+		used[t.Revision] = true
+	}
+	maps.DeleteFunc(s.rec.Specs, func(revision string, _ operators.ServiceSpec) bool { return !used[revision] })
+}
+
+func (s *Service) isWanted() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.wanted
 }
 
 func (s *Service) post(ctx context.Context, f func()) {
@@ -234,6 +260,16 @@ func (s *Service) decline(ctx context.Context, d time.Duration) {
 	s.say(s.call(ctx, resources.Call{Type: resources.CallDecline, Offers: ids, Filter: resources.Filter{RefuseFor: d}}))
 }
 
+// launching reports whether a task may come up that no status speaks of yet.
+func (s *Service) launching() bool {
+	for id, a := range s.rec.Attempts {
+		if pod, launch := strings.CutSuffix(id, plan.LaunchID("")); launch && (s.busy[id] || a.Unheard(s.tasks[pod])) {
+			return true
+		}
+	}
+	return false
+}
+
 // show publishes the pass, and measures how long the service took from its first launch to ready.
 func (s *Service) show(spec operators.ServiceSpec, wanted bool, p plan.Plan, o operators.Observed, now time.Time) {
 	if p.Summary() == plan.Done && wanted && !s.began.IsZero() && s.took == 0 {
@@ -241,7 +277,7 @@ func (s *Service) show(spec operators.ServiceSpec, wanted bool, p plan.Plan, o o
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.status = Status{Spec: spec, Plan: p, Observed: o, Wanted: wanted, Took: s.took, NoOffer: s.noOffer}
+	s.status = Status{Spec: spec, Plan: p, Observed: o, Wanted: wanted, Took: s.took, NoOffer: s.noOffer, Busy: s.launching()}
 }
 
 // probe reads facts again and again: often while the plan is not complete, seldom when it is.

@@ -66,6 +66,7 @@ type Status struct {
 	Wanted   bool
 	Took     time.Duration // from the first launch of this start to the plan's end
 	NoOffer  string        // why the last launch found no offer that fits
+	Busy     bool          // a launch is being built, or was accepted and is not heard of
 }
 
 // Service is one reconciler.
@@ -285,7 +286,7 @@ func (s *Service) save(ctx context.Context) error {
 
 // observe is the one snapshot of a pass.
 func (s *Service) observe(now time.Time) operators.Observed {
-	o := operators.Observed{Now: now, Tasks: maps.Clone(s.tasks), Reserved: maps.Clone(s.reserved), Attempts: maps.Clone(s.rec.Attempts), Specs: s.rec.Specs}
+	o := operators.Observed{Now: now, Tasks: maps.Clone(s.tasks), Reserved: maps.Clone(s.reserved), Attempts: maps.Clone(s.rec.Attempts), Specs: maps.Clone(s.rec.Specs)}
 	if s.facts != nil {
 		s.facts(&o)
 	}

@@ -53,6 +53,13 @@ func Assign(r Request) State {
 			a.stage(run, stage, workers)
 		}
 	}
+	// What no run names keeps its term: a pipeline that comes back must get a higher one, or its own log would fence it for ever.
+	for slot, o := range a.previous {
+		if _, ok := a.next[slot]; !ok {
+			o.Task = ""
+			a.next[slot] = o
+		}
+	}
 	next := State{Revision: r.Previous.Revision, Slots: slices.SortedFunc(maps.Values(a.next), compareOwned)}
 	if !slices.Equal(next.Slots, r.Previous.Slots) {
 		next.Revision++

@@ -411,6 +411,9 @@ func (v *service) stop() int {
 		return 1 // the next status knows
 	}
 	live := 0
+	if st.Busy {
+		live = 1
+	}
 	for _, t := range st.Observed.Tasks {
 		if t.Live() {
 			live++
