@@ -126,7 +126,10 @@ func (a *app) follow(ctx context.Context, client *api.Client, name string, detac
 
 // arrived says whether there is nothing left to wait for.
 func arrived(s *api.Stack, detach bool) (bool, error) {
-	if s.State == "failed" {
+	switch s.State {
+	case "stopped":
+		return true, fault.New("E-STOPPED", "wait for stack", s.Name, fault.Causef("somebody stopped it meanwhile"), fault.Hint("weir up STACK.yaml starts it again"))
+	case "failed":
 		return true, fault.New("E-STACK", "bring up stack", s.Name, fault.Causef("%s", s.Reason), fault.Hint(s.Hint), fault.Exit(s.Exit))
 	}
 	if s.State != "running" && s.State != "complete" {

@@ -44,8 +44,10 @@ func TestUpWaitsForWhatIsAskedFor(t *testing.T) {
 			t.Errorf("%s: arrived is %v, %v, want %v", c.what, got, err, c.want)
 		}
 	}
-	failed := api.Stack{Name: "s", State: "failed", Reason: "no Java", Hint: "install one", Exit: 1}
-	if done, err := arrived(&failed, false); !done || err == nil {
-		t.Errorf("a stack that failed: arrived is %v, %v", done, err)
+	for _, state := range []string{"failed", "stopped"} {
+		s := api.Stack{Name: "s", State: state, Reason: "no Java", Hint: "install one", Exit: 1}
+		if done, err := arrived(&s, false); !done || err == nil {
+			t.Errorf("a stack that is %s: arrived is %v, %v", state, done, err)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/weir-project/weir/internal/fault"
@@ -23,9 +24,9 @@ type Client struct {
 	http *http.Client
 }
 
-// NewClient makes a client of the server at url, such as https://127.0.0.1:4000.
-func NewClient(url string, config *tls.Config) *Client {
-	return &Client{URL: url, http: &http.Client{
+// NewClient makes a client of the server at an address such as https://127.0.0.1:4000.
+func NewClient(address string, config *tls.Config) *Client {
+	return &Client{URL: address, http: &http.Client{
 		Transport: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true},
 		Timeout:   30 * time.Second,
 	}}
@@ -52,6 +53,11 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any) error
 	if err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
+		}
+		// What was called and where is said here; the client's own words would say it again.
+		var call *url.Error
+		if errors.As(err, &call) {
+			err = call.Err
 		}
 		return fmt.Errorf("%w at %s: %w", ErrUnreachable, c.URL, err)
 	}
