@@ -19,7 +19,7 @@ import (
 // MaxSource is the largest document that is parsed, in bytes.
 const MaxSource = 1 << 20
 
-var identifier = regexp.MustCompile(`^[a-z][a-z0-9-]{0,39}$`)
+var identifier = regexp.MustCompile(`^[a-z][a-z0-9-]{0,19}$`)
 
 // Load parses and validates a Stack document. The error is a fault.List with every mistake found, at file:line:col.
 func Load(file string, src []byte) (*Stack, error) {
@@ -170,9 +170,12 @@ func or(n, fallback *yaml.Node) *yaml.Node {
 	return fallback
 }
 
+// Names stand in certificates' common names, of at most 64 bytes, with a pod's index and a task's attempt behind them (X.509's ub-common-name).
+const maxName = 20
+
 func (r *reader) name(v *yaml.Node, what string) string {
 	if v.Kind != yaml.ScalarNode || !identifier.MatchString(v.Value) {
-		r.bad(v, "E-NAME", "read", what, fmt.Sprintf("the name %q is not of the form a-z, then a-z, 0-9 or -, at most 40", v.Value), "choose such a name")
+		r.bad(v, "E-NAME", "read", what, fmt.Sprintf("the name %q is not of the form a-z, then a-z, 0-9 or -, at most %d", v.Value, maxName), "choose such a name")
 	}
 	return v.Value
 }

@@ -166,7 +166,10 @@ func (l *local) processes() ([]shim.Identity, error) {
 
 // sweep ends what still runs by what the shims recorded: the supervisor and its server first, so that nothing is started again, then every
 // task. It is all that is needed when the server is dead.
+//
+// It goes on when the command is interrupted: half stopped is what nobody wants. Its own limits end it.
 func (l *local) sweep(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
 	var ids []shim.Identity
 	for _, name := range []string{shim.ShimFile, shim.PIDFile} {
 		if id, ok := identity(filepath.Join(l.path(supervisorDir), name)); ok {

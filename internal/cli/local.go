@@ -127,9 +127,11 @@ func (a *app) server(ctx context.Context) (*api.Client, error) {
 // ping asks for the version. Where the connection is refused the server may have been killed a moment ago: its supervisor brings it
 // back, so a live supervisor is given three seconds, and a dead one is started again (C3).
 func (l *local) ping(ctx context.Context, c *api.Client) error {
-	var v api.Version
-	err := c.Do(ctx, "GET", "/v1/version", nil, &v)
-	if err == nil || !errors.Is(err, api.ErrUnreachable) || !l.wanted() {
+	err := version(ctx, c)
+	if err == nil {
+		return l.superviseAgain()
+	}
+	if !errors.Is(err, api.ErrUnreachable) || !l.wanted() {
 		return err
 	}
 	if err := l.supervise(); err != nil {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
@@ -24,9 +25,9 @@ const supervisorDir = "supervisor"
 // ensureServer returns a client of a running server, started under its supervisor where there is none.
 func (l *local) ensureServer(ctx context.Context) (*api.Client, error) {
 	if c, err := l.client(); err == nil {
-		var v api.Version
-		if c.Do(ctx, "GET", "/v1/version", nil, &v) == nil {
-			return c, nil
+		if version(ctx, c) == nil {
+			// It answers; its supervisor may have been killed all the same (C3). Two cannot run, the folder is locked.
+			return c, l.superviseAgain()
 		}
 	} else if !errors.Is(err, errNoServer) {
 		return nil, err
@@ -40,6 +41,36 @@ func (l *local) ensureServer(ctx context.Context) (*api.Client, error) {
 	return l.awaitServer(ctx)
 }
 
+// superviseAgain starts the supervisor of a server that has lost its own; it adopts what runs.
+func (l *local) superviseAgain() error {
+	if _, living := identity(filepath.Join(l.path(supervisorDir), shim.ShimFile)); living || !l.wanted() {
+		return nil
+	}
+	return l.supervise()
+}
+
+// version asks the server for its version, with little patience: whatever else took its port may accept and stay silent.
+func version(caller context.Context, c *api.Client) error {
+	ctx, cancel := context.WithTimeout(caller, 3*time.Second)
+	defer cancel()
+	var v api.Version
+	err := c.Do(ctx, "GET", "/v1/version", nil, &v)
+	if errors.Is(err, context.DeadlineExceeded) && caller.Err() == nil {
+		return fmt.Errorf("%w at %s within 3 s", api.ErrUnreachable, c.URL)
+	}
+	return err
+}
+
+// lastLog is the last line that the server wrote.
+func (l *local) lastLog() string {
+	data, err := l.root.ReadFile("server.log")
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	return lines[len(lines)-1]
+}
+
 // awaitServer waits for the server that its supervisor is starting; the address may be written only now.
 func (l *local) awaitServer(caller context.Context) (*api.Client, error) {
 	ctx, cancel := context.WithTimeout(caller, 20*time.Second)
@@ -49,8 +80,7 @@ func (l *local) awaitServer(caller context.Context) (*api.Client, error) {
 	for {
 		c, err := l.client()
 		if err == nil {
-			var v api.Version
-			if err = c.Do(ctx, "GET", "/v1/version", nil, &v); err == nil {
+			if err = version(ctx, c); err == nil {
 				return c, nil
 			}
 		}
@@ -59,7 +89,7 @@ func (l *local) awaitServer(caller context.Context) (*api.Client, error) {
 			if caller.Err() != nil {
 				return nil, context.Cause(caller) // interrupted, or the caller's own limit
 			}
-			return nil, fault.New("E-SERVER", "start the server", "in "+l.dir, fault.Cause(err), fault.Hintf("read %s", l.path("server.log")))
+			return nil, fault.New("E-SERVER", "start the server", "in "+l.dir, fault.Causef("%w; the last line of its log: %s", err, l.lastLog()), fault.Hintf("read %s", l.path("server.log")))
 		case <-tick.C:
 		}
 	}

@@ -130,7 +130,7 @@ func properties(l operators.Launch, at operators.Placement, s Secrets) string {
 	put("listener.name.controller.ssl.keystore.location={sandbox}/node.pem")
 	put("listener.name.controller.ssl.truststore.type=PEM")
 	put("listener.name.controller.ssl.truststore.location={sandbox}/ca.pem")
-	put(`listener.name.controller.ssl.principal.mapping.rules=RULE:^CN=([^,]+).*$/$1/,DEFAULT`)
+	put(`listener.name.controller.ssl.principal.mapping.rules=RULE:^CN=([^,]+),OU=kafka,.*$/$1/,DEFAULT`)
 	put("authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer")
 	put("super.users=User:%s;User:%s;User:%s", BrokerUser, ClientUser, s.ControllerName)
 	put("allow.everyone.if.no.acl.found=false")

@@ -71,6 +71,7 @@ const (
 	StateWaiting  = "waiting"
 	StateEnded    = "ended"
 	StateFailed   = "failed"
+	StateFenced   = "fenced" // told by a worker: another owner took the slot over
 )
 
 // Slot runs one slot under one term.

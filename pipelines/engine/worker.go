@@ -88,7 +88,6 @@ type running struct {
 	slot   *Slot
 	cancel context.CancelFunc
 	done   bool
-	silent bool // fenced: another worker speaks for the slot
 	report physical.SlotReport
 }
 
@@ -179,9 +178,7 @@ func (w *worker) reports() physical.Report {
 	defer w.mu.Unlock()
 	r := physical.Report{Task: w.cfg.Task, Slots: []physical.SlotReport{}}
 	for _, id := range w.ids() {
-		if s := w.slots[id]; !s.silent {
-			r.Slots = append(r.Slots, s.report)
-		}
+		r.Slots = append(r.Slots, w.slots[id].report)
 	}
 	return r
 }
@@ -314,7 +311,8 @@ func (w *worker) ended(r *running, err error) {
 	r.done = true
 	switch {
 	case errors.Is(err, checkpoint.ErrFenced):
-		r.silent = true
+		// Told, not silent: where the server knows of no other owner, a term that it has forgotten stands in the log.
+		r.report.State, r.report.Reason = StateFenced, err.Error()
 	case r.report.State == StateEnded || r.report.State == StateFailed:
 	default:
 		delete(w.slots, r.task.Slot)

@@ -26,9 +26,9 @@ func NewPool(client string) *Pool {
 	return &Pool{client: client, kafkas: map[string]*kafka.Client{}, cassandra: map[string]*cassandra.Session{}}
 }
 
-// key tells connections apart by where they lead and as whom: a password that was changed opens a new client.
+// key tells connections apart by where they lead and as whom: a password or a certificate that was changed opens a new client.
 func key(c physical.Connection) string {
-	return strings.Join(c.Servers, ",") + "\x00" + c.User + "\x00" + c.Password
+	return strings.Join(c.Servers, ",") + "\x00" + c.User + "\x00" + c.Password + "\x00" + string(c.Cert)
 }
 
 func (p *Pool) kafkaClient(c physical.Connection) (*kafka.Client, error) {

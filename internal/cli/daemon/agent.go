@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,7 +36,7 @@ func (d *Daemon) startAgent() error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make the agent's folder: %w", err)
 	}
-	have, err := process.Detect(process.HostOptions{Dir: dir})
+	have, err := process.Detect(corner(d.install, dir))
 	if err != nil {
 		return err
 	}
@@ -52,6 +53,14 @@ func (d *Daemon) startAgent() error {
 	}
 	d.group.Go("agent", agent.Run)
 	return nil
+}
+
+// corner gives each installation of a host ports and addresses of its own, so that two of them seldom choose the same.
+func corner(install, dir string) process.HostOptions {
+	h := fnv.New32a()
+	h.Write([]byte(install)) //nolint:errcheck // a hash takes everything
+	n := h.Sum32()
+	return process.HostOptions{Dir: dir, Ports: resources.Range{Begin: 20000 + uint16(n%80)*100, End: 29999}, Addresses: fmt.Sprintf("127.%d.%d", 20+n>>8%200, n>>16%250)}
 }
 
 // agents are those that registered.

@@ -53,6 +53,7 @@ type Daemon struct {
 	secrets *store.Secrets
 	master  *server.Master
 	pool    *connect.Pool
+	certs   clientCertificates
 	group   *lifecycle.Group
 	url     string
 	pid     int
@@ -182,11 +183,26 @@ func (d *Daemon) listen(ctx context.Context) (net.Listener, error) {
 		return nil, fmt.Errorf("read %s: %w", addressFile, err)
 	}
 	l, err := link.Listen(ctx, net.JoinHostPort("127.0.0.1", port), false)
+	if err != nil && port != "0" && d.allDown() {
+		// Somebody took the port while everything was down: no worker dials it, so another one does.
+		l, err = link.Listen(ctx, "127.0.0.1:0", false)
+	}
 	if err != nil {
 		return nil, fault.New("E-LISTEN", "listen on", "127.0.0.1:"+port, fault.Cause(err), fault.Hint("another program took the server's port: end it, or use another --state"))
 	}
 	d.url = "https://" + l.Addr().String()
 	return l, nil
+}
+
+// allDown reports whether every stored stack was stopped: then no task of ours runs.
+func (d *Daemon) allDown() bool {
+	for _, e := range d.store.List("stacks") {
+		var record stackRecord
+		if json.Unmarshal(e.Value, &record) != nil || !record.Down {
+			return false
+		}
+	}
+	return true
 }
 
 func (d *Daemon) serve(l net.Listener) error {

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -63,6 +64,16 @@ func (f *fetch) state() (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.done, f.err
+}
+
+// result is what was fetched; an error until it is here.
+func (f *fetch) result() (artifact.Java, artifact.Jars, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.done {
+		return artifact.Java{}, artifact.Jars{}, errors.Join(errNotReady, f.err)
+	}
+	return f.java, f.jars, nil
 }
 
 // step is what people see of it.

@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/weir-project/weir/internal/security"
 	"github.com/weir-project/weir/operators"
 	"github.com/weir-project/weir/operators/admin"
+	"github.com/weir-project/weir/operators/artifact"
 	"github.com/weir-project/weir/operators/cassandra"
 	"github.com/weir-project/weir/operators/kafka"
 	"github.com/weir-project/weir/operators/plan"
@@ -71,6 +71,18 @@ func first(spec operators.ServiceSpec, at map[string]operators.Placement) (opera
 
 var errNotPlaced = errors.New("it has no place yet")
 
+// commonName of a pod's certificate: two stacks may have pods of the same name, and a Kafka's controllers know each other by it.
+func commonName(pod operators.PodSpec) string { return pod.Stack + "." + pod.Name() }
+
+// artifacts are the service's verified jars and the Java that runs them.
+func (v *service) artifacts() (artifact.Java, artifact.Jars, error) {
+	f := v.fetched.Load()
+	if f == nil {
+		return artifact.Java{}, artifact.Jars{}, errNotReady
+	}
+	return f.result()
+}
+
 type kafkaKind struct {
 	d *Daemon
 	v *service
@@ -103,18 +115,22 @@ func (k kafkaKind) Command(ctx context.Context, l operators.Launch, at operators
 	if err != nil {
 		return operators.TaskSpec{}, err
 	}
-	secrets, err := c.Secrets(k.d.ca, l.Pod.Name(), at, time.Now())
+	secrets, err := c.Secrets(k.d.ca, commonName(l.Pod), at, time.Now())
 	if err != nil {
 		return operators.TaskSpec{}, err
 	}
-	return kafka.Command(l, at, kafka.Env{Java: k.v.set.java.Bin, Libs: k.v.set.jars.Dir}, secrets)
+	java, jars, err := k.v.artifacts()
+	if err != nil {
+		return operators.TaskSpec{}, err
+	}
+	return kafka.Command(l, at, kafka.Env{Java: java.Bin, Libs: jars.Dir}, secrets)
 }
 
 func (k kafkaKind) Admin(ctx context.Context, a operators.Admin, at map[string]operators.Placement) error {
 	if a.Kind != operators.EnsureTopics {
 		return fmt.Errorf("a Kafka has no call %q", a.Kind)
 	}
-	client, err := k.admin(ctx, k.v.spec, at)
+	client, err := k.admin(ctx, k.v.rec.Status().Spec, at)
 	if err != nil {
 		return err
 	}
@@ -136,12 +152,6 @@ func (k cassandraKind) credentials(ctx context.Context, spec operators.ServiceSp
 	})
 }
 
-// client issues a certificate of a client of the service.
-func (k cassandraKind) client(name string) (security.Bundle, error) {
-	now := time.Now()
-	return k.d.ca.Issue(security.Request{CN: name, Role: security.RoleCassandra, NotBefore: now, NotAfter: now.AddDate(0, 3, 0), ClientAuth: true})
-}
-
 func (k cassandraKind) admin(ctx context.Context, spec operators.ServiceSpec, at map[string]operators.Placement) (admin.Cassandra, error) {
 	p, ok := first(spec, at)
 	if !ok {
@@ -151,7 +161,7 @@ func (k cassandraKind) admin(ctx context.Context, spec operators.ServiceSpec, at
 	if err != nil {
 		return admin.Cassandra{}, err
 	}
-	b, err := k.client("weir-server")
+	b, err := k.d.clientCertificate("weir-server")
 	if err != nil {
 		return admin.Cassandra{}, err
 	}
@@ -182,19 +192,23 @@ func (k cassandraKind) Probe(ctx context.Context, spec operators.ServiceSpec, at
 }
 
 func (k cassandraKind) Command(_ context.Context, l operators.Launch, at operators.Placement, _ resources.TaskID) (operators.TaskSpec, error) {
-	secrets, err := admin.CassandraSecrets(k.d.ca, l.Pod.Name(), at, time.Now())
+	secrets, err := admin.CassandraSecrets(k.d.ca, commonName(l.Pod), at, time.Now())
 	if err != nil {
 		return operators.TaskSpec{}, err
 	}
-	jamm, err := k.v.set.jars.Jar("jamm")
+	java, jars, err := k.v.artifacts()
 	if err != nil {
 		return operators.TaskSpec{}, err
 	}
-	return cassandra.Command(l, at, cassandra.Env{Java: k.v.set.java.Bin, Libs: k.v.set.jars.Dir, Jamm: jamm}, secrets)
+	jamm, err := jars.Jar("jamm")
+	if err != nil {
+		return operators.TaskSpec{}, err
+	}
+	return cassandra.Command(l, at, cassandra.Env{Java: java.Bin, Libs: jars.Dir, Jamm: jamm}, secrets)
 }
 
 func (k cassandraKind) Admin(ctx context.Context, a operators.Admin, at map[string]operators.Placement) error {
-	client, err := k.admin(ctx, k.v.spec, at)
+	client, err := k.admin(ctx, k.v.rec.Status().Spec, at)
 	if err != nil {
 		return err
 	}
@@ -202,7 +216,7 @@ func (k cassandraKind) Admin(ctx context.Context, a operators.Admin, at map[stri
 	case operators.CreateAdminRole:
 		return client.CreateRole(ctx)
 	case operators.DisableDefaultLogin:
-		c, err := k.credentials(ctx, k.v.spec)
+		c, err := k.credentials(ctx, k.v.rec.Status().Spec)
 		if err != nil {
 			return err
 		}
@@ -230,7 +244,7 @@ func (s *stack) connection(name string) (physical.Connection, error) {
 		if err != nil {
 			return physical.Connection{}, err
 		}
-		b, err := k.client("weir-client")
+		b, err := s.d.clientCertificate("weir-client")
 		return physical.Connection{Operator: v.spec.Operator, Servers: []string{a.Address}, User: a.User, Password: a.Password,
 			CA: b.CAPEM, Cert: b.CertPEM, Key: b.KeyPEM, LocalDC: cassandra.DC}, err
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/weir-project/weir/internal/cli/api"
@@ -37,6 +38,7 @@ type stageRun struct {
 // pipeline is a run with what is only seen.
 type pipeline struct {
 	run
+	stack   string
 	name    string
 	latest  map[checkpoint.Slot]physical.SlotReport
 	waiting string
@@ -46,8 +48,8 @@ type pipeline struct {
 	dirty   bool
 }
 
-func newPipeline(g physical.Graph) *pipeline {
-	p := &pipeline{name: g.Pipeline, latest: map[checkpoint.Slot]physical.SlotReport{}, listing: map[string]bool{}}
+func newPipeline(stack string, g physical.Graph) *pipeline {
+	p := &pipeline{stack: stack, name: g.Pipeline, latest: map[checkpoint.Slot]physical.SlotReport{}, listing: map[string]bool{}}
 	p.run = run{UID: "p" + rand.Text()[:12], Graph: g}
 	p.begin(1)
 	return p
@@ -60,12 +62,12 @@ func (p *pipeline) begin(n uint64) {
 	for _, s := range p.Graph.Stages {
 		p.Stages[s.Name] = &stageRun{Slots: map[int]checkpoint.Counters{}, Splits: map[string][]physical.SplitOf{}}
 	}
-	clear(p.latest)
+	p.latest, p.listing = map[checkpoint.Slot]physical.SlotReport{}, map[string]bool{}
 	p.dirty = true
 }
 
-func loadPipeline(name string, data []byte) (*pipeline, error) {
-	p := &pipeline{name: name, latest: map[checkpoint.Slot]physical.SlotReport{}, listing: map[string]bool{}}
+func loadPipeline(stack, name string, data []byte) (*pipeline, error) {
+	p := &pipeline{stack: stack, name: name, latest: map[checkpoint.Slot]physical.SlotReport{}, listing: map[string]bool{}}
 	if err := json.Unmarshal(data, &p.run); err != nil {
 		return nil, fmt.Errorf("read the stored run of pipeline %s: %w", name, err)
 	}
@@ -161,7 +163,7 @@ func (d *Daemon) savePipeline(ctx context.Context, p *pipeline) error {
 	if err != nil {
 		return fmt.Errorf("store the run of pipeline %s: %w", p.name, err)
 	}
-	err = d.store.Update(ctx, "pipelines/"+p.name, func([]byte) ([]byte, error) { return data, nil })
+	err = d.store.Update(ctx, pipelineKey(p.stack, p.name), func([]byte) ([]byte, error) { return data, nil })
 	if err != nil {
 		return fmt.Errorf("store the run of pipeline %s: %w", p.name, err)
 	}
@@ -171,7 +173,7 @@ func (d *Daemon) savePipeline(ctx context.Context, p *pipeline) error {
 
 // status is what people see of the run.
 func (p *pipeline) status() api.Pipeline {
-	out := api.Pipeline{Name: p.name, UID: p.UID, Run: p.Run, State: "waiting", Reason: p.waiting, Bounded: true, Started: p.Started, Ended: p.Ended, CPUSeconds: p.CPU}
+	out := api.Pipeline{Name: p.name, UID: p.UID, Run: p.Run, State: "waiting", Reason: p.waiting, Bounded: true, Started: p.Started, Ended: p.Ended, CPUSeconds: maps.Clone(p.CPU)}
 	for i := range p.Graph.Stages {
 		s := &p.Graph.Stages[i]
 		st := p.stageStatus(s)
@@ -260,12 +262,7 @@ func add(to *checkpoint.Counters, c checkpoint.Counters) {
 }
 
 // setGraph takes a graph that may differ in what touches neither positions nor state, and reports whether it does.
-func (p *pipeline) setGraph(g physical.Graph, services map[string]operators.ServiceSpec) bool {
-	for i := range g.Stages {
-		for j := range g.Stages[i].Fragments {
-			g.Stages[i].Fragments[j].Home = stream.Home(g, g.Stages[i], services)
-		}
-	}
+func (p *pipeline) setGraph(g physical.Graph) bool {
 	for _, s := range g.Stages {
 		if p.Stages[s.Name] == nil {
 			p.Stages[s.Name] = &stageRun{Slots: map[int]checkpoint.Counters{}, Splits: map[string][]physical.SplitOf{}}
@@ -277,6 +274,18 @@ func (p *pipeline) setGraph(g physical.Graph, services map[string]operators.Serv
 	p.Graph, p.dirty = g, true
 	return true
 }
+
+// setHomes says which Kafka holds each fragment's changelog, before anybody else sees the graph.
+func setHomes(g *physical.Graph, services map[string]operators.ServiceSpec) {
+	for i := range g.Stages {
+		for j := range g.Stages[i].Fragments {
+			g.Stages[i].Fragments[j].Home = stream.Home(*g, g.Stages[i], services)
+		}
+	}
+}
+
+// pipelineKey is where a pipeline's run is stored.
+func pipelineKey(stack, name string) string { return "pipelines/" + stack + "/" + name }
 
 func sameJSON(a, b any) bool {
 	x, errA := json.Marshal(a)

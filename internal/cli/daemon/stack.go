@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/weir-project/weir/internal/cli/api"
@@ -17,6 +18,7 @@ import (
 	"github.com/weir-project/weir/operators/reconcile"
 	"github.com/weir-project/weir/operators/stream"
 	"github.com/weir-project/weir/pipelines/compile"
+	"github.com/weir-project/weir/pipelines/physical"
 	"github.com/weir-project/weir/stacks"
 )
 
@@ -36,17 +38,34 @@ type stack struct {
 	services  []*service
 	pipelines []*pipeline
 	failure   error
+	view      atomic.Pointer[view] // what the workers' plan is decided on; replaced whole
 	assigned  stream.State         // stored before it is sent
 	lost      map[string]time.Time // workers whose link broke while their task may run, and when
 	sampled   time.Time
 }
 
+// view is a stack as its reconcilers see it, on goroutines of their own: never written after it was stored.
+type view struct {
+	graphs   []physical.Graph
+	services map[string]operators.ServiceSpec
+}
+
 // service is one of a stack's services with its reconciler, which starts when its artifacts are here.
 type service struct {
-	spec   operators.ServiceSpec
-	set    *fetch // nil: it needs none
-	rec    *reconcile.Service
-	failed error
+	spec    operators.ServiceSpec
+	fetched atomic.Pointer[fetch] // nil: it needs none; read by its reconciler too
+	rec     *reconcile.Service    // written once, before its goroutine starts
+	failed  error
+}
+
+// outdated reports whether the service's artifacts must be fetched: never asked for, of another version, or not to be had the last time.
+func (v *service) outdated(spec operators.ServiceSpec) bool {
+	f := v.fetched.Load()
+	if f == nil {
+		return true
+	}
+	_, err := f.state()
+	return err != nil || v.spec.Operator != spec.Operator || v.spec.Version != spec.Version
 }
 
 // resolve checks a bundle as the CLI did: the server trusts no client's validation.
@@ -136,6 +155,11 @@ func (d *Daemon) check(old *stack, r *stacks.Resolved, replay string) error {
 			errs.Add(fault.Invalid("E-OPERATOR", "apply service", spec.Name, fault.Causef("it is a %s and cannot become a %s", was.Operator, spec.Operator), fault.Hint("give the new service another name")))
 		}
 	}
+	for _, g := range r.Graphs {
+		if other := d.stackOf(g.Pipeline); other != nil && other != old {
+			errs.Add(fault.Invalid("E-DUPLICATE", "apply stack", r.Stack.Name, fault.Causef("pipeline %q belongs to stack %s already", g.Pipeline, other.name), fault.Hint("give it another metadata.name")))
+		}
+	}
 	if replay != "" && old.pipeline(replay) == nil {
 		errs.Add(fault.NotFound("E-NOT-FOUND", "rerun pipeline", replay, fault.Causef("stack %s has not run it", r.Stack.Name), fault.Hint("weir get pipelines")))
 	}
@@ -145,6 +169,11 @@ func (d *Daemon) check(old *stack, r *stacks.Resolved, replay string) error {
 	for _, v := range old.resolved.Stack.Services {
 		if _, ok := r.Stack.Service(v.Name); !ok {
 			errs.Add(fault.Invalid("E-REMOVE", "apply stack", r.Stack.Name, fault.Causef("service %q is no longer in the file, and this version removes no service from a stack", v.Name), fault.Hint("keep it, or begin anew after weir down --purge")))
+		}
+	}
+	for _, p := range old.pipelines {
+		if !slices.ContainsFunc(r.Graphs, func(g *physical.Graph) bool { return g.Pipeline == p.name }) {
+			errs.Add(fault.Invalid("E-REMOVE", "apply stack", r.Stack.Name, fault.Causef("pipeline %q is no longer in the file, and this version removes none from a stack", p.name), fault.Hint("keep it, or begin anew after weir down --purge")))
 		}
 	}
 	for _, g := range r.Graphs {
@@ -250,27 +279,33 @@ func (s *stack) sync(ctx context.Context) error {
 			v = &service{}
 			s.services = append(s.services, v)
 		}
+		if !s.record.Down && v.outdated(spec) {
+			v.fetched.Store(s.d.fetch(spec))
+		}
 		v.spec, v.failed = spec, nil
 		if v.rec != nil {
 			v.rec.Want(spec, !s.record.Down)
 		}
-		if !s.record.Down {
-			v.set = s.d.fetch(spec)
-		}
 	}
+	next := &view{services: byName(s.resolved)}
+	for _, g := range s.resolved.Graphs {
+		setHomes(g, next.services)
+		next.graphs = append(next.graphs, *g)
+	}
+	s.view.Store(next)
 	for _, g := range s.resolved.Graphs {
 		p := s.pipeline(g.Pipeline)
 		if p == nil {
-			p = newPipeline(*g)
-			if data, _, ok := s.d.store.Get("pipelines/" + g.Pipeline); ok {
+			p = newPipeline(s.name, *g)
+			if data, _, ok := s.d.store.Get(pipelineKey(s.name, g.Pipeline)); ok {
 				var err error
-				if p, err = loadPipeline(g.Pipeline, data); err != nil {
+				if p, err = loadPipeline(s.name, g.Pipeline, data); err != nil {
 					return err
 				}
 			}
 			s.pipelines = append(s.pipelines, p)
 		}
-		if p.setGraph(*g, byName(s.resolved)) {
+		if p.setGraph(*g) {
 			s.release(p)
 		}
 		if err := s.d.savePipeline(ctx, p); err != nil {
@@ -314,8 +349,8 @@ func (s *stack) start(ctx context.Context, v *service) {
 	if v.rec != nil || s.record.Down || v.failed != nil {
 		return
 	}
-	if v.set != nil {
-		done, err := v.set.state()
+	if f := v.fetched.Load(); f != nil {
+		done, err := f.state()
 		if err != nil && s.failure == nil {
 			s.failure = err
 		}
@@ -353,10 +388,12 @@ func (d *Daemon) beginShutdown(ctx context.Context) (<-chan struct{}, error) {
 		return d.stopping, nil
 	}
 	for _, s := range d.stacks {
-		s.record.Down = true
-		if err := d.saveStack(ctx, s.name, s.record); err != nil {
+		record := s.record
+		record.Down = true
+		if err := d.saveStack(ctx, s.name, record); err != nil {
 			return nil, err
 		}
+		s.record = record
 		for _, p := range s.pipelines {
 			if err := d.savePipeline(ctx, p); err != nil {
 				return nil, err
@@ -440,6 +477,16 @@ func (d *Daemon) rerun(ctx context.Context, name string) (api.Apply, error) {
 	return api.Apply{}, fault.NotFound("E-NOT-FOUND", "rerun pipeline", name, fault.Causef("no stack has it"), fault.Hint("weir get pipelines"))
 }
 
+// stackOf finds the stack that a pipeline belongs to.
+func (d *Daemon) stackOf(pipeline string) *stack {
+	for _, s := range d.stacks {
+		if s.pipeline(pipeline) != nil {
+			return s
+		}
+	}
+	return nil
+}
+
 // mayRerun refuses while a run goes on: the records between its readers and its writers would become the next run's.
 func (p *pipeline) mayRerun() error {
 	if p.Ended.IsZero() {
@@ -449,10 +496,12 @@ func (p *pipeline) mayRerun() error {
 }
 
 func (d *Daemon) begin(ctx context.Context, s *stack, p *pipeline) (api.Apply, error) {
-	p.begin(p.Run + 1)
-	if err := d.savePipeline(ctx, p); err != nil {
+	next := *p
+	next.begin(p.Run + 1)
+	if err := d.savePipeline(ctx, &next); err != nil {
 		return api.Apply{}, err
 	}
+	*p = next
 	return api.Apply{Stack: s.name, Changed: true, Notes: []string{fmt.Sprintf("pipeline %s begins run %d", p.name, p.Run)}}, nil
 }
 

@@ -42,8 +42,8 @@ func (d *Daemon) getStack(name string) (api.Stack, error) {
 func (s *stack) status() api.Stack {
 	out := api.Stack{Name: s.name, State: "running"}
 	for _, v := range s.services {
-		if v.set != nil {
-			if step, ok := v.set.step(); ok {
+		if f := v.fetched.Load(); f != nil {
+			if step, ok := f.step(); ok {
 				out.Steps = append(out.Steps, step)
 			}
 		}
@@ -87,7 +87,7 @@ func (v *service) status(down bool) api.Service {
 		switch {
 		case down:
 			out.State = "stopped"
-		case v.set != nil:
+		case v.fetched.Load() != nil:
 			out.Reason = "its jars are being fetched"
 		}
 		return out

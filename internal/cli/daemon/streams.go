@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/weir-project/weir/operators/kafka"
 	"github.com/weir-project/weir/operators/plan"
 	"github.com/weir-project/weir/operators/stream"
+	"github.com/weir-project/weir/pipelines/engine"
 	"github.com/weir-project/weir/pipelines/physical"
 	"github.com/weir-project/weir/resources"
 )
@@ -28,11 +30,8 @@ type streamKind struct {
 }
 
 func (k streamKind) Decide(spec operators.ServiceSpec, o operators.Observed) plan.Plan {
-	var graphs []physical.Graph
-	for _, g := range k.s.resolved.Graphs {
-		graphs = append(graphs, *g)
-	}
-	return stream.Decide(spec, stream.Input{Observed: o, Graphs: graphs, Services: byName(k.s.resolved)})
+	v := k.s.view.Load()
+	return stream.Decide(spec, stream.Input{Observed: o, Graphs: v.graphs, Services: v.services})
 }
 
 func (k streamKind) Probe(ctx context.Context, _ operators.ServiceSpec, _ map[string]operators.Placement) func(*operators.Observed) {
@@ -53,7 +52,7 @@ func (s *stack) streamFacts(now time.Time) operators.StreamFacts {
 		}
 		holding := 0
 		for _, r := range w.reports {
-			if r.State != "ended" {
+			if r.State != engine.StateEnded && r.State != engine.StateFenced {
 				holding++
 			}
 		}
@@ -88,9 +87,14 @@ func (k streamKind) Command(_ context.Context, l operators.Launch, _ operators.P
 
 // Admin: the channels' topics and tables are made by the admin of the service that holds them (C7).
 func (k streamKind) Admin(ctx context.Context, a operators.Admin, _ map[string]operators.Placement) error {
-	v := k.s.service(a.Service)
-	if v == nil || v.rec == nil {
-		return fmt.Errorf("%s: service %s does not run", a.Kind, a.Service)
+	v, err := ask(ctx, k.s.d, func() (*service, error) {
+		if v := k.s.service(a.Service); v != nil && v.rec != nil {
+			return v, nil
+		}
+		return nil, fmt.Errorf("%s: service %s does not run", a.Kind, a.Service)
+	})
+	if err != nil {
+		return err
 	}
 	if err := k.s.kind(v).Admin(ctx, a, v.rec.Status().Observed.Reserved); err != nil {
 		return err
@@ -243,8 +247,9 @@ func (s *stack) saveAssigned(ctx context.Context, next stream.State) error {
 // send brings every registered worker up to the stored assignment.
 func (s *stack) send(ctx context.Context, runs []stream.Run) {
 	var behind []string
+	made := s.made()
 	for _, w := range s.d.workers {
-		if w.stack == s.name && w.sent != s.assigned.Revision+1 {
+		if w.stack == s.name && w.sent != made {
 			behind = append(behind, w.task)
 		}
 	}
@@ -264,21 +269,50 @@ func (s *stack) send(ctx context.Context, runs []stream.Run) {
 	}
 	for task, msg := range s.assigned.Messages(runs, behind, services, s.d.install) {
 		if w := s.d.workers[task]; w != nil {
-			s.d.sendAssign(ctx, w, msg)
+			s.d.sendAssign(ctx, w, msg, made)
 		}
 	}
+}
+
+// made says what an Assign is made of now: the assignment, and where the services are. A worker that was sent anything else is behind.
+func (s *stack) made() string {
+	text := fmt.Sprint(s.assigned.Revision)
+	for _, v := range s.services {
+		if v.rec != nil {
+			text += " " + endpoint(v.spec, v.rec.Status().Observed)
+		}
+	}
+	return text
 }
 
 // slotReported takes the word of a slot's present owner; anybody else's is a zombie's.
 func (s *stack) slotReported(task string, r physical.SlotReport, now time.Time) {
 	for _, o := range s.assigned.Slots {
 		if o.Slot == r.Slot && o.Task == task && o.Term == r.Term {
+			if r.State == engine.StateFenced {
+				s.overtaken(o)
+				return
+			}
 			if p := s.pipeline(r.Slot.Pipeline); p != nil && p.Run == o.Run {
 				p.report(r, now)
 			}
 			return
 		}
 	}
+}
+
+// overtaken takes a slot from an owner that its log has fenced although nobody else was given it: the log holds a term that this server has
+// forgotten (a store that was lost). The next assignment gives a higher one, again and again until it is above.
+func (s *stack) overtaken(o stream.Owned) {
+	next := s.assigned
+	next.Slots = slices.Clone(next.Slots)
+	for i := range next.Slots {
+		if next.Slots[i] == o {
+			next.Slots[i].Task = ""
+		}
+	}
+	s.assigned = next
+	s.d.cfg.Log.Warn("a slot's term was overtaken; it is given a higher one", "slot", o.Slot, "term", o.Term)
 }
 
 // podName is the pod in a task id: stack.pod.task.nonce.attempt.

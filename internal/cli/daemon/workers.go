@@ -18,7 +18,7 @@ type worker struct {
 	conn    *link.Conn
 	since   time.Time
 	reports map[checkpoint.Slot]physical.SlotReport
-	sent    uint64 // revision of the last Assign that it was sent
+	sent    string // what the last Assign that it was sent was made of
 }
 
 // linkVersion is that of the worker messages' form (C5).
@@ -78,7 +78,7 @@ func (d *Daemon) followWorker(ctx context.Context, task string, conn *link.Conn)
 // registered takes a worker in. What it already runs keeps running: the assignment counts it as the owner.
 func (d *Daemon) registered(w *worker, reg physical.Register) {
 	if old := d.workers[w.task]; old != nil && old != w {
-		old.conn.Close() //nolint:errcheck // replaced by the same worker's new link
+		go old.conn.Close() //nolint:errcheck // replaced by the same worker's new link; closing lingers, and the loop waits for nobody
 	}
 	d.workers[w.task] = w
 	for _, s := range d.stacks {
@@ -105,13 +105,13 @@ func (d *Daemon) reported(w *worker, rep physical.Report) {
 }
 
 // sendAssign hands a worker its whole assignment. A link that cannot take it is closed: the worker redials and is sent it again.
-func (d *Daemon) sendAssign(ctx context.Context, w *worker, a physical.Assign) {
-	w.sent = a.Revision + 1 // 0 is "nothing yet"
+func (d *Daemon) sendAssign(ctx context.Context, w *worker, a physical.Assign, made string) {
+	w.sent = made
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	if err := w.conn.SendBody(ctx, "assign", linkVersion, a); err != nil {
 		d.cfg.Log.Warn("assignment not delivered", "task", w.task, "error", err)
-		w.sent = 0
-		w.conn.Close() //nolint:errcheck // closing is the remedy
+		w.sent = ""
+		go w.conn.Close() //nolint:errcheck // closing is the remedy, and lingers
 	}
 }
