@@ -222,10 +222,12 @@ func oncePhrase(once bool) string {
 	return "as it goes"
 }
 
-// unplaced is a stage without its lines in the file: moving them changes nothing.
+// unplaced is a stage without its lines in the file, since moving them changes nothing, and without what the server adds to a graph that it
+// runs, which one that comes from a file does not have yet.
 func unplaced(s physical.Stage) physical.Stage {
 	s.Fragments = slices.Clone(s.Fragments)
 	for i := range s.Fragments {
+		s.Fragments[i].Home = ""
 		nodes := slices.Clone(s.Fragments[i].Nodes)
 		for k := range nodes {
 			nodes[k].Line = 0

@@ -195,3 +195,20 @@ func FuzzPipeline(f *testing.F) {
 		}
 	})
 }
+
+// The server adds to a graph where its changelogs are; a plan compares it with one that comes from the file.
+func TestWhatTheServerAddsIsNoChange(t *testing.T) {
+	runs := flights(t)
+	for i := range runs.Stages {
+		for j := range runs.Stages[i].Fragments {
+			runs.Stages[i].Fragments[j].Home = "events"
+		}
+	}
+	change, err := compile.Compatible(runs, flights(t))
+	if err != nil || change.Kind != compile.Same {
+		t.Errorf("the same file is judged %+v, %v", change, err)
+	}
+	if runs.Stages[0].Fragments[0].Home != "events" {
+		t.Error("the comparison wrote into the graph")
+	}
+}
