@@ -26,14 +26,14 @@ type Cassandra struct {
 // defaultRole is the account that every new Cassandra has, with its name for a password.
 const defaultRole = "cassandra"
 
-// Observe reads what Decide wants to know, at a time that the caller took before. Each call has a session of its own:
-// one that is kept would prove nothing of a node that was launched anew.
+// Observe reads what Decide wants to know, at a time that the caller took before. A session that is kept from
+// the call before must answer first.
 func (c Cassandra) Observe(ctx context.Context, now time.Time) operators.CassandraFacts {
 	host, _, err := net.SplitHostPort(c.Address)
 	if err != nil {
 		return unknownCassandra(fmt.Errorf("read address %q: %w", c.Address, err))
 	}
-	s, err := c.open(ctx)
+	s, back, err := c.borrow(ctx)
 	if err != nil && !errors.Is(err, errRefused) {
 		return unknownCassandra(c.failed("log in", err))
 	}
@@ -44,7 +44,7 @@ func (c Cassandra) Observe(ctx context.Context, now time.Time) operators.Cassand
 	if err != nil {
 		return f
 	}
-	defer s.Close()
+	defer back()
 	f.DefaultOff = fact(c, now, "read the default account", func() (bool, error) { return defaultOff(ctx, s) })
 	f.Keyspaces = fact(c, now, "read the keyspaces", func() (map[string]operators.Keyspace, error) { return readKeyspaces(ctx, s) })
 	f.Tables = fact(c, now, "read the tables", func() (map[string]operators.Table, error) { return readTables(ctx, s) })
@@ -144,11 +144,11 @@ func (c Cassandra) appear(ctx context.Context) (session, error) {
 
 // DisableDefault takes from the default account its password, its login and its rights, and proves it by a login that must be refused.
 func (c Cassandra) DisableDefault(ctx context.Context, random string) error {
-	s, err := c.open(ctx)
+	s, back, err := c.borrow(ctx)
 	if err != nil {
 		return c.failed("disable the default account", err)
 	}
-	defer s.Close()
+	defer back()
 	off, found, err := readRole(ctx, s, defaultRole)
 	if err != nil {
 		return c.failed("read the default account", err)
@@ -171,11 +171,11 @@ func (c Cassandra) DisableDefault(ctx context.Context, random string) error {
 // EnsureTables makes the keyspaces and tables that are missing, and returns when a fresh look shows each as it shall be. A table with other
 // columns or keys is an error: it is never changed in place.
 func (c Cassandra) EnsureTables(ctx context.Context, keyspaces []operators.Keyspace, tables []operators.Table) error {
-	s, err := c.open(ctx)
+	s, back, err := c.borrow(ctx)
 	if err != nil {
 		return c.failed("ensure tables", err)
 	}
-	defer s.Close()
+	defer back()
 	for _, k := range keyspaces {
 		if err := execute(ctx, s, k.DDL()); err != nil {
 			return c.failed("create keyspace "+k.Name, err)

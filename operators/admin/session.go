@@ -36,12 +36,18 @@ func (s session) Close() {
 
 // open logs in. Its errors are errRefused, or say why the node could not be asked.
 func (c Cassandra) open(ctx context.Context) (session, error) {
-	life, stop := context.WithCancel(ctx)
+	life, stop := context.WithCancel(context.WithoutCancel(ctx)) // a session may outlive the call that opened it
+	detach := context.AfterFunc(ctx, stop)
 	var seen connects
 	s, err := c.cluster(life, &seen).CreateSession()
 	if err != nil {
+		detach()
 		stop()
 		return session{}, seen.cause(ctx, err)
+	}
+	if !detach() {
+		s.Close()
+		return session{}, context.Cause(ctx)
 	}
 	return session{s, stop}, nil
 }
@@ -69,7 +75,7 @@ func (c Cassandra) as(user, password string) Cassandra {
 	return c
 }
 
-func (c Cassandra) cluster(ctx context.Context, seen *connects) *gocql.ClusterConfig {
+func (c Cassandra) cluster(life context.Context, seen *connects) *gocql.ClusterConfig {
 	config := gocql.NewCluster(c.Address)
 	config.ProtoVersion = 4                // 5 fails against Cassandra 5.0, automatic picks 4
 	config.DisableInitialHostLookup = true // this node alone is asked
@@ -81,7 +87,7 @@ func (c Cassandra) cluster(ctx context.Context, seen *connects) *gocql.ClusterCo
 	config.DefaultTimestamp = false // roles are written with the node's own clock
 	config.NumConns = 1             // each is a login, which costs the node a bcrypt
 	config.ReconnectInterval, config.ReconnectionPolicy = 0, &gocql.ConstantReconnectionPolicy{MaxRetries: 1}
-	config.Dialer, config.ConnectObserver = bound(ctx), seen
+	config.Dialer, config.ConnectObserver = bound(life), seen
 	config.Logger = silent{}
 	return config
 }
@@ -99,17 +105,17 @@ func (d dialer) DialContext(ctx context.Context, network, address string) (net.C
 	return d(ctx, network, address)
 }
 
-// bound ends each connection with the caller's context, which CreateSession does not take, and makes none after it: the driver would reconnect.
-func bound(caller context.Context) dialer {
+// bound ends each connection with a context, since CreateSession takes none, and makes none after it: the driver would reconnect.
+func bound(life context.Context) dialer {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		if caller.Err() != nil {
-			return nil, context.Cause(caller)
+		if life.Err() != nil {
+			return nil, context.Cause(life)
 		}
 		conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}
-		context.AfterFunc(caller, func() { conn.Close() }) // the driver learns it by its next read
+		context.AfterFunc(life, func() { conn.Close() }) // the driver learns it by its next read
 		return conn, nil
 	}
 }

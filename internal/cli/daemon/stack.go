@@ -178,6 +178,7 @@ func (d *Daemon) check(old *stack, r *stacks.Resolved, replay string) error {
 	}
 	for _, g := range r.Graphs {
 		if p := old.pipeline(g.Pipeline); p != nil {
+			setHomes(g, byName(r))
 			change, err := compile.Compatible(&p.Graph, g)
 			if g.Pipeline == replay && !change.Fixed() {
 				err = p.mayRerun()

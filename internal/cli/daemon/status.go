@@ -15,6 +15,7 @@ import (
 	"github.com/weir-project/weir/operators"
 	"github.com/weir-project/weir/operators/kafka"
 	"github.com/weir-project/weir/operators/plan"
+	"github.com/weir-project/weir/operators/stream"
 	"github.com/weir-project/weir/pipelines/physical"
 	"github.com/weir-project/weir/resources"
 	"github.com/weir-project/weir/stacks"
@@ -144,6 +145,9 @@ func (v *service) tasks() []api.Task {
 	var out []api.Task
 	for _, pod := range slices.Sorted(maps.Keys(st.Observed.Tasks)) {
 		t := st.Observed.Tasks[pod]
+		if i, ok := stream.Index(v.spec.Name, pod); ok && i >= v.spec.Size && !t.Live() {
+			continue // scaled in
+		}
 		out = append(out, api.Task{ID: string(t.ID), Name: pod, Service: v.spec.Name, State: string(t.State), Reason: t.Message, PID: t.PID, Since: t.Since})
 	}
 	return out
@@ -180,6 +184,9 @@ func (d *Daemon) plan(r *stacks.Resolved) (api.Plan, error) {
 	if s == nil {
 		text, n := stacks.Diff(nil, r)
 		return api.Plan{Stack: r.Stack.Name, Text: text, Changes: n}, nil
+	}
+	for _, g := range r.Graphs {
+		setHomes(g, byName(r))
 	}
 	old := &stacks.Resolved{Stack: s.resolved.Stack}
 	for _, p := range s.pipelines {
