@@ -264,6 +264,9 @@ func TestRealCassandraIsStartedSecuredUsedKilledAndStartedAgain(t *testing.T) {
 	s.Close()
 
 	must(t, p.End(syscall.SIGKILL, 5*time.Second))
+	if f := client.Observe(ctx, time.Now()); f.Nodes.Known || f.Authenticated.Known {
+		t.Errorf("after the kill: got %+v, want a session that was kept to prove nothing", f)
+	}
 	p, err = r.host.Start("serving-0", task)
 	must(t, err)
 	t.Logf("cassandra: kill -9, start to usable %s", r.until(p, 90*time.Second, func(ctx context.Context) (bool, string) {
