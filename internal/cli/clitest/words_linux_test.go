@@ -132,20 +132,25 @@ func pid(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], strconv.Itoa(pidOf(ts, args[1])))
 }
 
+// pidOf waits for a live one: a server answers a moment before it has written down who it is.
 func pidOf(ts *testscript.TestScript, who string) int {
-	file, id := "", struct{ PID int }{}
-	switch who {
-	case "server":
-		file = ts.Getenv("STATE") + "/server.json"
-	case "supervisor":
-		file = ts.Getenv("STATE") + "/supervisor/shim.json"
-	default:
-		ts.Check(ts.Exec("weir", "get", "tasks", who, "-o", "json"))
-		file = "stdout"
+	var id struct{ PID int }
+	live := func() bool {
+		file := ""
+		switch who {
+		case "server":
+			file = ts.Getenv("STATE") + "/server.json"
+		case "supervisor":
+			file = ts.Getenv("STATE") + "/supervisor/shim.json"
+		default:
+			ts.Check(ts.Exec("weir", "get", "tasks", who, "-o", "json"))
+			file = "stdout"
+		}
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile(file)), &id))
+		return id.PID > 1 && !dead(id.PID)
 	}
-	ts.Check(json.Unmarshal([]byte(ts.ReadFile(file)), &id))
-	if id.PID <= 1 {
-		ts.Fatalf("%s has no pid in %s", who, file)
+	if !until(live) {
+		ts.Fatalf("%s does not run: its last pid is %d", who, id.PID)
 	}
 	return id.PID
 }
