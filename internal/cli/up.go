@@ -171,6 +171,9 @@ func lines(s *api.Stack) []console.Line {
 			reason, note = steady(v.Reason)
 			text += ", " + reason
 		}
+		if v.Elapsed > 0 {
+			note = fmt.Sprintf("%s %.0fs", note, v.Elapsed.Seconds())
+		}
 		out = append(out, console.Line{Key: v.Name, Text: text, Note: note, Ended: v.State == "ready"})
 	}
 	for _, p := range s.Pipelines {

@@ -277,7 +277,7 @@ func (s *Service) show(spec operators.ServiceSpec, wanted bool, p plan.Plan, o o
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.status = Status{Spec: spec, Plan: p, Observed: o, Wanted: wanted, Took: s.took, NoOffer: s.noOffer, Busy: s.launching()}
+	s.status = Status{Spec: spec, Plan: p, Observed: o, Wanted: wanted, Began: s.began, Took: s.took, NoOffer: s.noOffer, Busy: s.launching()}
 }
 
 // probe reads facts again and again: often while the plan is not complete, seldom when it is.

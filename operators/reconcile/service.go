@@ -64,6 +64,7 @@ type Status struct {
 	Plan     plan.Plan
 	Observed operators.Observed
 	Wanted   bool
+	Began    time.Time     // the first launch of this start
 	Took     time.Duration // from the first launch of this start to the plan's end
 	NoOffer  string        // why the last launch found no offer that fits
 	Busy     bool          // a launch is being built, or was accepted and is not heard of

@@ -72,8 +72,9 @@ type Service struct {
 	State    string        `json:"state"` // waiting, deploying, ready, recovering, stopped, failed
 	Reason   string        `json:"reason,omitempty"`
 	Endpoint string        `json:"endpoint,omitempty"`
-	Plan     string        `json:"plan,omitempty"` // as `weir rollout` prints it
-	Took     time.Duration `json:"took,omitempty"` // from its first launch to ready
+	Plan     string        `json:"plan,omitempty"`    // as `weir rollout` prints it
+	Took     time.Duration `json:"took,omitempty"`    // from its first launch to ready
+	Elapsed  time.Duration `json:"elapsed,omitempty"` // since its first launch, while it is not ready
 }
 
 // Pipeline is the state of one run.

@@ -117,8 +117,11 @@ func (v *service) status(down bool) api.Service {
 		}
 		if more {
 			out.Reason = step.ID + " " + string(step.Status)
-			if step.Reason != "" {
-				out.Reason += ": " + step.Reason
+			if why, _, _ := strings.Cut(step.Reason, ": "); why != "" {
+				out.Reason += ": " + why // the whole of it is in the plan
+			}
+			if !st.Began.IsZero() && st.Took == 0 {
+				out.Elapsed = time.Since(st.Began)
 			}
 		}
 	}
