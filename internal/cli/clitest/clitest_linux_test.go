@@ -1,4 +1,3 @@
-//go:build testscript
 
 package clitest
 

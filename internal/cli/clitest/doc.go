@@ -2,10 +2,6 @@
 // print on which stream, and how they exit. Scripts in testdata/alone need no server; those in testdata/server bring up stacks of stream
 // workers, which take seconds, since no JVM starts. It tests nothing from inside: no Weir package is linked.
 //
-// The tests carry the build tag testscript, since go.mod has no golang.org/x/tools yet, which testscript reads its files with:
-//
-//	go test -tags testscript ./internal/cli/clitest          # -short: only those that need no server
-//
 // A script speaks the language of testscript and a few words more:
 //
 //	exits 3 weir validate bad.yaml         # runs a command and compares its exit code; stdout and stderr stand for the next lines
