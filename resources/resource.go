@@ -13,6 +13,9 @@ const (
 	Addresses = "addresses" // a set of 127.x.y.z, one for each pod that needs its own
 )
 
+// FreePorts is an agent's attribute: the number from which ports are chosen for those who fix none. It is offered below too.
+const FreePorts = "free-ports"
+
 // Range is a closed range of ports, both ends included.
 type Range struct {
 	Begin uint16 `json:"begin"`

@@ -144,7 +144,7 @@ func arrived(s *api.Stack, detach bool) (bool, error) {
 		if p.Bounded && p.State != "complete" && !detach {
 			return false, nil
 		}
-		if !p.Bounded && p.State == "waiting" {
+		if p.State == "waiting" { // ready means that its slots run
 			return false, nil
 		}
 	}

@@ -2,6 +2,7 @@ package evaluate
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/weir-project/weir/operators"
@@ -34,7 +35,7 @@ func (e *evaluation) port(p operators.Port) {
 		if r.Name != resources.Ports || !unreserved(*r) {
 			continue
 		}
-		n, rest, ok := cut(r.Ranges, uint16(p.Number))
+		n, rest, ok := cut(r.Ranges, e.choose(r.Ranges, p))
 		if !ok {
 			continue
 		}
@@ -48,6 +49,24 @@ func (e *evaluation) port(p operators.Port) {
 		return
 	}
 	e.miss("needs a free port (%s), agent %s offers ports %s", p.Name, e.offer.Agent, e.offered())
+}
+
+// choose is the fixed port, or the first free one from the number that the agent names as the beginning of its corner: an agent offers the
+// ports below it too, for those who fix theirs. 0: the first there is.
+func (e *evaluation) choose(free []resources.Range, p operators.Port) uint16 {
+	if p.Number != 0 {
+		return uint16(p.Number)
+	}
+	from, err := strconv.ParseUint(e.offer.Attributes[resources.FreePorts], 10, 16)
+	if err != nil {
+		return 0 // the agent names none
+	}
+	for _, r := range free {
+		if n := max(r.Begin, uint16(from)); n <= r.End {
+			return n
+		}
+	}
+	return 0
 }
 
 // reservedPort finds the port that the pod holds under this name. A fixed number that has changed does not match: the new one is taken.

@@ -36,7 +36,8 @@ func (d *Daemon) startAgent() error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make the agent's folder: %w", err)
 	}
-	have, err := process.Detect(corner(d.install, dir))
+	options, freePorts := corner(d.install, dir)
+	have, err := process.Detect(options)
 	if err != nil {
 		return err
 	}
@@ -44,7 +45,7 @@ func (d *Daemon) startAgent() error {
 	if err != nil {
 		return fmt.Errorf("name the agent: %w", err)
 	}
-	agent, err := process.New(process.Config{Dir: dir, ID: agentID, Hostname: host, Resources: have, Shim: d.cfg.Shim, Log: d.cfg.Log,
+	agent, err := process.New(process.Config{Dir: dir, ID: agentID, Hostname: host, Resources: have, Attributes: map[string]string{resources.FreePorts: freePorts}, Shim: d.cfg.Shim, Log: d.cfg.Log,
 		Dial: func(ctx context.Context) (*link.Conn, error) {
 			return link.Dial(ctx, d.url+"/v1/agent", config, nil, link.Options{})
 		}})
@@ -55,12 +56,14 @@ func (d *Daemon) startAgent() error {
 	return nil
 }
 
-// corner gives each installation of a host ports and addresses of its own, so that two of them seldom choose the same.
-func corner(install, dir string) process.HostOptions {
+// corner gives each installation of a host ports and addresses of its own, so that two of them seldom choose the same. Every port that
+// needs no privilege and is not used for outgoing connections may be fixed by a stack.
+func corner(install, dir string) (o process.HostOptions, freePorts string) {
 	h := fnv.New32a()
 	h.Write([]byte(install)) //nolint:errcheck // a hash takes everything
 	n := h.Sum32()
-	return process.HostOptions{Dir: dir, Ports: resources.Range{Begin: 20000 + uint16(n%80)*100, End: 29999}, Addresses: fmt.Sprintf("127.%d.%d", 20+n>>8%200, n>>16%250)}
+	return process.HostOptions{Dir: dir, Ports: resources.Range{Begin: 1024, End: 32767}, Addresses: fmt.Sprintf("127.%d.%d", 20+(n>>8)%200, (n>>16)%250)},
+		fmt.Sprint(20000 + n%80*100)
 }
 
 // agents are those that registered.

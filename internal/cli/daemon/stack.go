@@ -149,8 +149,11 @@ func (d *Daemon) check(old *stack, r *stacks.Resolved, replay string) error {
 	var errs fault.List
 	for _, spec := range specs(r) {
 		was := old.spec(spec.Name)
-		errs.Add(d.checkFit(spec))
-		errs.Add(checkPort(was, spec))
+		if err := checkPort(was, spec); err != nil {
+			errs.Add(err)
+		} else {
+			errs.Add(d.checkFit(spec))
+		}
 		if was != nil && was.Operator != spec.Operator {
 			errs.Add(fault.Invalid("E-OPERATOR", "apply service", spec.Name, fault.Causef("it is a %s and cannot become a %s", was.Operator, spec.Operator), fault.Hint("give the new service another name")))
 		}

@@ -107,11 +107,15 @@ func (v *service) status(down bool) api.Service {
 	switch {
 	case down:
 		out.State = "stopped"
-	case len(st.Plan.Phases) == 0:
+	case len(st.Plan.Phases) == 0 || st.Plan.Revision != v.spec.Revision():
+		out.State, out.Reason = "waiting", "its plan is being made" // the reconciler has not looked since the start or the change
 	case st.Plan.Summary() == plan.Done:
 		out.State = "ready"
 	default:
-		out.State, out.Ready = "deploying", 0
+		out.State = "deploying"
+		if v.spec.Operator != operators.Stream {
+			out.Ready = 0
+		}
 		if st.Took > 0 {
 			out.State = "recovering"
 		}
@@ -186,7 +190,7 @@ func (d *Daemon) plan(r *stacks.Resolved) (api.Plan, error) {
 	s := d.stacks[r.Stack.Name]
 	if s == nil {
 		text, n := stacks.Diff(nil, r)
-		return api.Plan{Stack: r.Stack.Name, Text: text, Changes: n}, nil
+		return api.Plan{Stack: r.Stack.Name, Text: text, Changes: n}, d.check(nil, r, "")
 	}
 	for _, g := range r.Graphs {
 		setHomes(g, byName(r))
