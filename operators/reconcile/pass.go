@@ -276,7 +276,13 @@ func (s *Service) show(spec operators.ServiceSpec, wanted bool, p plan.Plan, o o
 		s.took = now.Sub(s.began)
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	changed := s.cfg.Changed != nil && s.status.Plan.String() != p.String()
+	defer func() {
+		s.mu.Unlock()
+		if changed {
+			s.cfg.Changed()
+		}
+	}()
 	s.status = Status{Spec: spec, Plan: p, Observed: o, Wanted: wanted, Began: s.began, Took: s.took, NoOffer: s.noOffer, Busy: s.launching()}
 }
 

@@ -49,6 +49,8 @@ type Config struct {
 	Store  Store
 	Log    *slog.Logger
 	Now    func() time.Time // nil: time.Now
+	// Changed is called, if it is set, when the plan looks different from before: whoever waits for the service need not poll. It must not block.
+	Changed func()
 }
 
 // record is what is stored of a service: what cannot be seen in the world.

@@ -38,9 +38,10 @@ type stack struct {
 	services  []*service
 	pipelines []*pipeline
 	failure   error
-	view      atomic.Pointer[view] // what the workers' plan is decided on; replaced whole
-	assigned  stream.State         // stored before it is sent
-	lost      map[string]time.Time // workers whose link broke while their task may run, and when
+	view      atomic.Pointer[view]              // what the workers' plan is decided on; replaced whole
+	workers   atomic.Pointer[reconcile.Service] // the fleet's, for those who wake it
+	assigned  stream.State                      // stored before it is sent
+	lost      map[string]time.Time              // workers whose link broke while their task may run, and when
 	sampled   time.Time
 }
 
@@ -362,13 +363,28 @@ func (s *stack) start(ctx context.Context, v *service) {
 			return
 		}
 	}
-	rec, err := reconcile.New(reconcile.Config{Spec: v.spec, Kind: s.kind(v), Master: s.d.master, Store: keep{s.d}, Log: s.d.cfg.Log})
+	rec, err := reconcile.New(reconcile.Config{Spec: v.spec, Kind: s.kind(v), Master: s.d.master, Store: keep{s.d}, Log: s.d.cfg.Log,
+		Changed: func() { s.changed(v) }})
 	if err != nil {
 		s.failure, v.failed = err, err
 		return
 	}
 	v.rec = rec
+	if v.spec.Operator == operators.Stream {
+		s.workers.Store(rec)
+	}
 	s.d.group.Go("service "+v.spec.Role(), rec.Run)
+}
+
+// changed wakes the loop, and the workers' reconciler where it waits for another service.
+func (s *stack) changed(v *service) {
+	select {
+	case s.d.wake <- struct{}{}:
+	default:
+	}
+	if f := s.workers.Load(); f != nil && v.spec.Operator != operators.Stream {
+		f.Reprobe()
+	}
 }
 
 // keep is the store as reconcilers see it.
