@@ -2,7 +2,6 @@ package operatortest
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -17,72 +16,30 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
-	"github.com/weir-project/weir/internal/security"
+	"github.com/weir-project/weir/internal/lifecycle"
 	"github.com/weir-project/weir/operators"
 	"github.com/weir-project/weir/operators/admin"
-	"github.com/weir-project/weir/operators/artifact"
 	"github.com/weir-project/weir/operators/cassandra"
 	"github.com/weir-project/weir/operators/kafka"
 )
 
-// rig is what the real tests share: a Java, an authority and a place for tasks. Pdeathsig ends the processes with the test.
-type rig struct {
-	t    *testing.T
-	host Host
-	java artifact.Java
-	ca   *security.CA
-}
-
-func newRig(t *testing.T) *rig {
+func stop(t *testing.T, s *Service) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("starts real services")
-	}
-	java, err := artifact.FindJava(artifact.JavaVersion, artifact.DefaultLook())
-	must(t, err)
-	ca, err := security.NewCA("weir", time.Now(), rand.Reader)
-	must(t, err)
-	return &rig{t: t, host: Host{Dir: t.TempDir()}, java: java, ca: ca}
-}
-
-func (r *rig) jars(set artifact.Set) artifact.Jars {
-	r.t.Helper()
-	dir, err := artifact.DefaultDir()
-	must(r.t, err)
-	ctx, cancel := context.WithTimeout(r.t.Context(), 5*time.Minute)
-	defer cancel()
-	jars, err := artifact.Store{Dir: dir, JavaHome: r.java.Home}.Resolve(ctx, set)
-	must(r.t, err)
-	return jars
-}
-
-// until polls a fact, and fails with its last reason or when the process has ended.
-func (r *rig) until(p *Process, limit time.Duration, look func(ctx context.Context) (bool, string)) time.Duration {
-	r.t.Helper()
 	start := time.Now()
-	for {
-		ctx, cancel := context.WithTimeout(r.t.Context(), 5*time.Second)
-		ok, why := look(ctx)
-		cancel()
-		switch {
-		case ok:
-			return time.Since(start)
-		case p.Exited():
-			r.t.Fatalf("the process ended: %v\n%s", p.err, p.Output())
-		case time.Since(start) > limit:
-			r.t.Fatalf("not so after %s: %s\n%s", limit, why, p.Output())
-		}
-		time.Sleep(25 * time.Millisecond) // between two looks at a real process
+	if err := s.Process.End(syscall.SIGTERM, 30*time.Second); err != nil {
+		t.Error(err)
 	}
+	t.Logf("SIGTERM to exit: %s", time.Since(start).Round(time.Millisecond))
 }
 
-func (r *rig) stop(p *Process) {
-	r.t.Helper()
+// again kills the service and starts it on what it left.
+func again(t *testing.T, s *Service, between func()) {
+	t.Helper()
+	must(t, s.Kill())
+	between()
 	start := time.Now()
-	if err := p.End(syscall.SIGTERM, 30*time.Second); err != nil {
-		r.t.Error(err)
-	}
-	r.t.Logf("SIGTERM to exit: %s", time.Since(start).Round(time.Millisecond))
+	must(t, s.Start(t.Context()))
+	t.Logf("%s: kill -9, start to ready %s", s.Spec.Operator, time.Since(start).Round(time.Millisecond))
 }
 
 // listeners are the addresses on which a process listens, read from the kernel.
@@ -111,38 +68,20 @@ func listeners(t *testing.T, pid int) []string {
 }
 
 func TestRealKafkaIsFormattedStartedUsedKilledAndStartedAgain(t *testing.T) {
-	r := newRig(t)
-	jars := r.jars(artifact.Kafka)
-	spec := operators.ServiceSpec{Stack: "proof", Name: "events", Operator: operators.Kafka, Version: "4.3", Size: 1}
-	pod := kafka.Pod(spec, 0)
-	at := operators.Placement{Agent: "a1", Address: "127.40.0.1", Ports: map[string]int{kafka.ClientPort: 24010, kafka.ControllerPort: 24011}, Volume: pod.VolumeID()}
-	creds, err := admin.NewKafkaCredentials(rand.Reader)
-	must(t, err)
-	secrets, err := creds.Secrets(r.ca, pod.Name(), at, time.Now())
-	must(t, err)
-	task, err := kafka.Command(operators.Launch{Pod: pod, Spec: spec}, at, kafka.Env{Java: r.java.Bin, Libs: jars.Dir}, secrets)
-	must(t, err)
-	client := admin.Kafka{Address: at.Endpoint(kafka.ClientPort), User: kafka.ClientUser, Password: creds.ClientPassword}
-	ready := func(ctx context.Context) (bool, string) {
-		return kafka.Ready(spec, client.Observe(ctx, time.Now()))
-	}
-
+	r := NewRig(t)
+	k := r.newKafka()
+	client := k.Client
 	// A format that was interrupted has left something behind.
-	left := filepath.Join(r.host.Dir, "volumes", pod.VolumeID(), "format")
+	left := filepath.Join(r.Host.Dir, "volumes", kafka.Pod(k.Spec, 0).VolumeID(), "format")
 	must(t, os.MkdirAll(left, 0o700))
 	must(t, os.WriteFile(filepath.Join(left, "meta.properties"), []byte("version=1\n"), 0o600))
-	start := time.Now()
-	p, err := r.host.Start("events-0", task)
-	must(t, err)
-	prepared := time.Since(start)
-	took := prepared + r.until(p, 60*time.Second, ready)
+	r.start(k.Service)
 	mark := time.Now()
 	lap := func(what string) {
 		t.Logf("kafka: %s %s", what, time.Since(mark).Round(time.Millisecond))
 		mark = time.Now()
 	}
-	t.Logf("kafka: format %s, format and start to ready %s", prepared.Round(time.Millisecond), took.Round(time.Millisecond))
-	if got := listeners(t, p.PID()); len(got) != 2 {
+	if got := listeners(t, k.Process.PID()); len(got) != 2 {
 		t.Errorf("the broker listens on %v, want its two listeners alone", got)
 	}
 
@@ -168,7 +107,7 @@ func TestRealKafkaIsFormattedStartedUsedKilledAndStartedAgain(t *testing.T) {
 	}
 	wrong := client
 	wrong.Password = "wrong"
-	if f := wrong.Observe(ctx, time.Now()); f.Authenticated.Known || !strings.Contains(f.Authenticated.Why, "127.40.0.1:24010") {
+	if f := wrong.Observe(ctx, time.Now()); f.Authenticated.Known || !strings.Contains(f.Authenticated.Why, client.Address) {
 		t.Errorf("a wrong password: got %+v, want unknown with the address", f.Authenticated)
 	}
 	lap("two refusals")
@@ -178,10 +117,7 @@ func TestRealKafkaIsFormattedStartedUsedKilledAndStartedAgain(t *testing.T) {
 	kc.Close()
 	lap("one record produced")
 
-	must(t, p.End(syscall.SIGKILL, 5*time.Second))
-	p, err = r.host.Start("events-0", task)
-	must(t, err)
-	t.Logf("kafka: kill -9, start to ready %s", r.until(p, 60*time.Second, ready).Round(time.Millisecond))
+	again(t, k.Service, func() {})
 	reader, err := kgo.NewClient(kgo.SeedBrokers(client.Address), kgo.SASL(scram.Auth{User: client.User, Pass: client.Password}.AsSha512Mechanism()), kgo.ConsumeTopics("p.departures"))
 	must(t, err)
 	defer reader.Close()
@@ -190,40 +126,20 @@ func TestRealKafkaIsFormattedStartedUsedKilledAndStartedAgain(t *testing.T) {
 	if n := got.NumRecords(); n != 1 {
 		t.Errorf("%d records after the kill, want 1", n)
 	}
-	r.stop(p)
+	stop(t, k.Service)
 }
 
 func TestRealCassandraIsStartedSecuredUsedKilledAndStartedAgain(t *testing.T) {
-	r := newRig(t)
-	jars := r.jars(artifact.Cassandra)
-	jamm, err := jars.Jar("jamm")
-	must(t, err)
-	spec := operators.ServiceSpec{Stack: "proof", Name: "serving", Operator: operators.Cassandra, Version: "5.0", Size: 1}
-	pod := cassandra.Pod(spec, 0)
-	at := operators.Placement{Agent: "a1", Address: "127.40.0.2", Volume: pod.VolumeID(), Ports: map[string]int{cassandra.ClientPort: 9042, cassandra.StoragePort: 7000, cassandra.TLSPort: 7001}}
-	creds := admin.NewCassandraCredentials(rand.Reader)
-	secrets, err := admin.CassandraSecrets(r.ca, pod.Name(), at, time.Now())
-	must(t, err)
-	task, err := cassandra.Command(operators.Launch{Pod: pod, Spec: spec}, at, cassandra.Env{Java: r.java.Bin, Libs: jars.Dir, Jamm: jamm}, secrets)
-	must(t, err)
-	b, err := r.ca.Issue(security.Request{CN: "server", Role: security.RoleServer, NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour), ClientAuth: true})
-	must(t, err)
-	config, err := admin.CassandraTLS(b)
-	must(t, err)
-	client := admin.Cassandra{Address: at.Endpoint(cassandra.ClientPort), TLS: config, User: cassandra.AdminRole, Password: creds.AdminPassword}
-	up := func(ctx context.Context) (bool, string) {
-		return cassandra.Ready(spec, client.Observe(ctx, time.Now()))
-	}
-
-	p, err := r.host.Start("serving-0", task)
-	must(t, err)
-	t.Logf("cassandra: first start to a login answered %s", r.until(p, 90*time.Second, up).Round(time.Millisecond))
-	if got := listeners(t, p.PID()); len(got) != 2 {
+	r := NewRig(t)
+	node := r.newCassandra()
+	client, spec := node.Client, node.Spec
+	r.start(node.Service)
+	if got := listeners(t, node.Process.PID()); len(got) != 2 {
 		t.Errorf("the node listens on %v, want its client and its storage port alone", got)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	stranger := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: config.RootCAs}
+	stranger := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: client.TLS.RootCAs}
 	if conn, err := (&tls.Dialer{NetDialer: &net.Dialer{}, Config: stranger}).DialContext(ctx, "tcp", client.Address); err == nil {
 		if _, _, err := exchange(conn); err == nil {
 			t.Error("a client without a certificate is answered")
@@ -233,19 +149,19 @@ func TestRealCassandraIsStartedSecuredUsedKilledAndStartedAgain(t *testing.T) {
 	start := time.Now()
 	must(t, client.CreateRole(ctx))
 	must(t, client.CreateRole(ctx)) // idempotent
-	must(t, client.DisableDefault(ctx, creds.DefaultPassword))
-	must(t, client.DisableDefault(ctx, creds.DefaultPassword))
+	must(t, client.DisableDefault(ctx, node.defaultPassword))
+	must(t, client.DisableDefault(ctx, node.defaultPassword))
 	t.Logf("cassandra: access %s", time.Since(start).Round(time.Millisecond))
 	f := client.Observe(ctx, time.Now())
 	if ok, why := cassandra.Usable(spec, f); !ok {
 		t.Fatal(why)
 	}
 	wrong, nobody := client, client
-	wrong.Password, nobody.Address = "wrong", "127.40.0.2:1"
+	wrong.Password, nobody.Address = "wrong", "127.0.0.1:1"
 	if f := wrong.Observe(ctx, time.Now()); !f.Authenticated.Known || f.Authenticated.Value || len(f.Nodes.Value) != 1 {
 		t.Errorf("a wrong password: got %+v, want a node that is up and refuses", f)
 	}
-	if f := nobody.Observe(ctx, time.Now()); f.Authenticated.Known || f.Nodes.Known || !strings.Contains(f.Nodes.Why, "127.40.0.2:1") {
+	if f := nobody.Observe(ctx, time.Now()); f.Authenticated.Known || f.Nodes.Known || !strings.Contains(f.Nodes.Why, nobody.Address) {
 		t.Errorf("no node: got %+v, want unknown with the address", f)
 	}
 	keyspaces := []operators.Keyspace{{Name: "flights", Replication: 1}}
@@ -263,15 +179,15 @@ func TestRealCassandraIsStartedSecuredUsedKilledAndStartedAgain(t *testing.T) {
 	must(t, s.Query(`INSERT INTO flights."Delays" (origin, hour, flights) VALUES ('ORD', '2001-01-01', 7)`).WithContext(ctx).Exec())
 	s.Close()
 
-	must(t, p.End(syscall.SIGKILL, 5*time.Second))
-	if f := client.Observe(ctx, time.Now()); f.Nodes.Known || f.Authenticated.Known {
-		t.Errorf("after the kill: got %+v, want a session that was kept to prove nothing", f)
-	}
-	p, err = r.host.Start("serving-0", task)
-	must(t, err)
-	t.Logf("cassandra: kill -9, start to usable %s", r.until(p, 90*time.Second, func(ctx context.Context) (bool, string) {
-		return cassandra.Usable(spec, client.Observe(ctx, time.Now()))
-	}).Round(time.Millisecond))
+	again(t, node.Service, func() {
+		if f := client.Observe(ctx, time.Now()); f.Nodes.Known || f.Authenticated.Known {
+			t.Errorf("after the kill: got %+v, want a session that was kept to prove nothing", f)
+		}
+	})
+	must(t, lifecycle.Poll(ctx, lifecycle.Backoff{Min: 25 * time.Millisecond, Max: 25 * time.Millisecond}, func(ctx context.Context) (bool, string, error) {
+		ok, why := cassandra.Usable(spec, client.Observe(ctx, time.Now()))
+		return ok, why, nil
+	}))
 	s = session(t, client)
 	defer s.Close()
 	var n int64
@@ -279,7 +195,7 @@ func TestRealCassandraIsStartedSecuredUsedKilledAndStartedAgain(t *testing.T) {
 	if n != 7 {
 		t.Errorf("after the kill flights is %d, want 7", n)
 	}
-	r.stop(p)
+	stop(t, node.Service)
 }
 
 // exchange sends a STARTUP frame and reads a byte: with TLS 1.3 a server refuses a client's missing certificate after the handshake.
