@@ -104,6 +104,9 @@ func (a *app) follow(ctx context.Context, client *api.Client, name string, detac
 			if away.IsZero() {
 				away = time.Now()
 			}
+			if err := a.revive(); err != nil {
+				return nil, err
+			}
 			if time.Since(away) > 20*time.Second {
 				return nil, fault.New("E-NO-SERVER", "follow the stack", name, fault.Cause(err), fault.Hint("weir up starts its supervisor again; server.log in the state directory says why it died"))
 			}
@@ -122,6 +125,16 @@ func (a *app) follow(ctx context.Context, client *api.Client, name string, detac
 		case <-tick.C:
 		}
 	}
+}
+
+// revive starts the supervisor again where it was killed together with its server; a server that shall not run is left alone.
+func (a *app) revive() error {
+	l, err := a.openLocal()
+	if err != nil {
+		return err
+	}
+	defer l.root.Close()
+	return l.superviseAgain()
 }
 
 // arrived says whether there is nothing left to wait for.

@@ -64,7 +64,7 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any) error
 	defer res.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(res.Body, MaxBody+1))
 	if err != nil {
-		return fmt.Errorf("read the answer of %s %s: %w", method, path, err)
+		return fmt.Errorf("%w at %s: the answer of %s %s broke off: %w", ErrUnreachable, c.URL, method, path, err)
 	}
 	if len(data) > MaxBody {
 		return fmt.Errorf("the answer of %s %s is longer than %d bytes", method, path, MaxBody)
