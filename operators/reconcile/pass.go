@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,8 +77,8 @@ func (s *Service) decide(spec operators.ServiceSpec, wanted bool, o operators.Ob
 		return s.cfg.Kind.Decide(spec, o)
 	}
 	phase := plan.Phase{Name: "stop", Strategy: plan.Parallel}
-	for pod, t := range o.Tasks {
-		phase.Steps = append(phase.Steps, plan.Stop(pod, t, "the stack goes down", o))
+	for _, pod := range slices.Sorted(maps.Keys(o.Tasks)) { // in an order that stays: a plan that looks different has changed
+		phase.Steps = append(phase.Steps, plan.Stop(pod, o.Tasks[pod], "the stack goes down", o))
 	}
 	return plan.Plan{Service: spec.Name, Name: "stop", Revision: spec.Revision(), Phases: []plan.Phase{phase}}
 }
@@ -127,18 +128,20 @@ func (s *Service) launch(ctx context.Context, id string, l operators.Launch) {
 		s.began = s.cfg.Now()
 	}
 	attempt := s.rec.Attempts[id]
+	attempt.Total = max(attempt.Total, s.tasks[pod].Attempt) // of a record that was lost: the adopted task must not hide its successor
 	task := l.Pod.TaskID(attempt.Total+1, s.rec.Nonce)
 	s.rec.Attempts[id] = attempt.Begin(s.cfg.Now(), task)
 	s.rec.Specs[l.Pod.Revision] = l.Spec
 	s.prune(l.Pod.Revision)
 	if err := s.save(ctx); err != nil {
 		s.rec.Attempts[id] = attempt
+		s.offers[offer.ID] = offer // given back by this pass's decline
 		s.say(err)
 		return
 	}
 	at := evaluate.Complete(out.Placement, l.Pod)
 	s.busy[id] = true
-	go s.accept(ctx, id, l, at, task, offer, out)
+	s.away.Go(func() { s.accept(ctx, id, l, at, task, offer, out) })
 }
 
 // accept builds the command away from the loop, since it may make certificates and wait for artifacts, and accepts the offer.
@@ -204,14 +207,16 @@ func (s *Service) kill(ctx context.Context, task resources.TaskID, now time.Time
 
 // admin carries out a call away from the loop.
 func (s *Service) admin(ctx context.Context, id string, a operators.Admin) {
-	s.rec.Attempts[id] = s.rec.Attempts[id].Begin(s.cfg.Now(), "")
+	attempt := s.rec.Attempts[id]
+	s.rec.Attempts[id] = attempt.Begin(s.cfg.Now(), "")
 	if err := s.save(ctx); err != nil {
+		s.rec.Attempts[id] = attempt
 		s.say(err)
 		return
 	}
 	s.busy[id] = true
 	at := maps.Clone(s.reserved)
-	go func() {
+	s.away.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
 		err := s.cfg.Kind.Admin(ctx, a, at)
@@ -227,16 +232,23 @@ func (s *Service) admin(ctx context.Context, id string, a operators.Admin) {
 			s.say(s.save(ctx))
 			s.Reprobe()
 		})
-	}()
+	})
 }
 
 // appetite asks for offers while a launch wants one, and gives back what is not needed.
 func (s *Service) appetite(ctx context.Context, want bool) {
-	if want && !s.hungry {
-		s.say(s.call(ctx, resources.Call{Type: resources.CallRevive}))
+	if want != s.hungry {
+		ask := resources.CallSuppress
+		if want {
+			ask = resources.CallRevive
+		}
+		err := s.call(ctx, resources.Call{Type: ask})
+		s.say(err)
+		if err == nil {
+			s.hungry = want
+		}
 	}
 	if want {
-		s.hungry = true
 		if len(s.offers) > 0 {
 			s.decline(ctx, 2*time.Second) // none of them fits: others may want them
 		}
@@ -244,10 +256,6 @@ func (s *Service) appetite(ctx context.Context, want bool) {
 	}
 	if len(s.offers) > 0 {
 		s.decline(ctx, idle)
-	}
-	if s.hungry {
-		s.say(s.call(ctx, resources.Call{Type: resources.CallSuppress}))
-		s.hungry = false
 	}
 }
 

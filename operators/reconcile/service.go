@@ -79,6 +79,7 @@ type Service struct {
 	events <-chan resources.Event
 	work   chan func()
 	probed chan struct{}
+	away   sync.WaitGroup // what goes on beside the loop; Run waits for it
 
 	tasks    map[string]operators.Task
 	statuses map[string]resources.TaskStatus // by pod: the latest task's
@@ -166,11 +167,10 @@ func (s *Service) Run(ctx context.Context) error {
 	if err := s.call(ctx, resources.Call{Type: resources.CallReconcile}); err != nil {
 		return err
 	}
-	var wg sync.WaitGroup
-	defer wg.Wait()
+	defer s.away.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	wg.Go(func() { s.probe(ctx) })
+	s.away.Go(func() { s.probe(ctx) })
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -244,15 +244,16 @@ func (s *Service) updated(ctx context.Context, st resources.TaskStatus) {
 		pod, task, ok = s.unlabelled(st)
 	}
 	if ok && s.newer(pod, task) {
-		s.tasks[pod], s.statuses[pod] = task, st
 		id := plan.LaunchID(pod)
 		if a := s.rec.Attempts[id]; a != a.Ended(task) {
 			s.rec.Attempts[id] = a.Ended(task)
 			if err := s.save(ctx); err != nil {
+				s.rec.Attempts[id] = a // as if it had not come: it was not acknowledged, and comes again
 				s.say(err)
 				return
 			}
 		}
+		s.tasks[pod], s.statuses[pod] = task, st
 		s.cfg.Log.Info("task", "service", s.cfg.Spec.Role(), "task", st.Task, "state", st.State, "reason", st.Reason, "message", st.Message)
 	}
 	if st.UUID != "" {
