@@ -196,6 +196,9 @@ func sections(list []api.Stack, wide bool) []section {
 		}
 		for _, t := range s.Tasks {
 			row := []string{t.Name, t.Service, t.State, fmt.Sprint(t.PID), age(t.Since), t.Reason}
+			if !wide {
+				row[5] = short(t.Reason)
+			}
 			if wide {
 				row = append(row, t.Holds)
 			}
@@ -207,6 +210,15 @@ func sections(list []api.Stack, wide bool) []section {
 
 func (s *section) add(name string, datum any, rows ...[]string) {
 	s.items = append(s.items, item{name: name, datum: datum, rows: rows})
+}
+
+// short keeps a line a line; -o wide shows the whole.
+func short(s string) string {
+	const most = 60
+	if r := []rune(s); len(r) > most {
+		return string(r[:most-1]) + "…"
+	}
+	return s
 }
 
 func dash(s string) string {

@@ -268,6 +268,16 @@ func (s *Service) decline(ctx context.Context, d time.Duration) {
 	s.say(s.call(ctx, resources.Call{Type: resources.CallDecline, Offers: ids, Filter: resources.Filter{RefuseFor: d}}))
 }
 
+func (s *Service) holds() map[string]string {
+	out := map[string]string{}
+	for pod, st := range s.statuses {
+		if !st.State.Terminal() {
+			out[pod] = st.Resource.Summary()
+		}
+	}
+	return out
+}
+
 // launching reports whether a task may come up that no status speaks of yet.
 func (s *Service) launching() bool {
 	for id, a := range s.rec.Attempts {
@@ -291,7 +301,7 @@ func (s *Service) show(spec operators.ServiceSpec, wanted bool, p plan.Plan, o o
 			s.cfg.Changed()
 		}
 	}()
-	s.status = Status{Spec: spec, Plan: p, Observed: o, Wanted: wanted, Began: s.began, Took: s.took, NoOffer: s.noOffer, Busy: s.launching()}
+	s.status = Status{Spec: spec, Plan: p, Observed: o, Wanted: wanted, Began: s.began, Took: s.took, NoOffer: s.noOffer, Holds: s.holds(), Busy: s.launching()}
 }
 
 // probe reads facts again and again: often while the plan is not complete, seldom when it is.

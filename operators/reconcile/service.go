@@ -66,6 +66,7 @@ type Status struct {
 	Plan     plan.Plan
 	Observed operators.Observed
 	Wanted   bool
+	Holds    map[string]string // what each pod's task holds, for people
 	Began    time.Time     // the first launch of this start
 	Took     time.Duration // from the first launch of this start to the plan's end
 	NoOffer  string        // why the last launch found no offer that fits

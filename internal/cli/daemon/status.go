@@ -155,7 +155,7 @@ func (v *service) tasks() []api.Task {
 		if i, ok := stream.Index(v.spec.Name, pod); ok && i >= v.spec.Size && !t.Live() {
 			continue // scaled in
 		}
-		out = append(out, api.Task{ID: string(t.ID), Name: pod, Service: v.spec.Name, State: string(t.State), Reason: t.Message, PID: t.PID, Since: t.Since})
+		out = append(out, api.Task{ID: string(t.ID), Name: pod, Service: v.spec.Name, State: string(t.State), Reason: t.Message, PID: t.PID, Since: t.Since, Holds: st.Holds[pod]})
 	}
 	return out
 }
