@@ -13,6 +13,7 @@ import (
 
 	"github.com/gocql/gocql"
 
+	"github.com/weir-project/weir/internal/lifecycle"
 	"github.com/weir-project/weir/pipelines/physical"
 )
 
@@ -23,9 +24,6 @@ const (
 
 	// RetryFor is how long one request is tried again before its error is returned.
 	RetryFor = 60 * time.Second
-
-	firstPause = 50 * time.Millisecond
-	longPause  = 3 * time.Second
 )
 
 // Session is a pool of connections to one Cassandra. Any number of goroutines may use it.
@@ -134,17 +132,11 @@ func (s *Session) retry(ctx context.Context, f func() error) error {
 	}
 }
 
-// pause doubles up to longPause; the half that is random keeps slots from coming back together.
+// backoff leaves half of each wait to chance, so that slots do not come back together.
+var backoff = lifecycle.Backoff{Min: 50 * time.Millisecond, Max: 3 * time.Second, Jitter: 0.5}
+
 func pause(ctx context.Context, attempt int) error {
-	d := min(longPause, firstPause<<min(attempt, 10))
-	t := time.NewTimer(d/2 + rand.N(d/2+1))
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
-	}
+	return lifecycle.Sleep(ctx, backoff.Next(attempt, rand.Float64()))
 }
 
 // passing reports whether an error may be gone in a while: all but the server's refusals of what was asked, and our own mistakes.

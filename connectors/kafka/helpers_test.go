@@ -41,7 +41,12 @@ func cluster(t testing.TB, n int) *kfake.Cluster {
 
 func dial(t testing.TB, k *kfake.Cluster) *Client {
 	t.Helper()
-	c, err := Dial(physical.Connection{Operator: "kafka", Servers: k.ListenAddrs()}, "test")
+	return dialTo(t, physical.Connection{Operator: "kafka", Servers: k.ListenAddrs()})
+}
+
+func dialTo(t testing.TB, conn physical.Connection) *Client {
+	t.Helper()
+	c, err := Dial(conn, "test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,6 +142,14 @@ func readTo(ctx context.Context, t testing.TB, servers []string, topic string, e
 }
 
 func row(id int) string { return fmt.Sprintf(`{"id":%d,"text":"row %d"}`, id, id) }
+
+func ids(n int) []int {
+	out := make([]int, n)
+	for i := range out {
+		out[i] = i
+	}
+	return out
+}
 
 // commitOf is a commit of epoch e that writes the rows ids, spread over the partitions.
 func commitOf(l *txnLog, epoch uint64, ids ...int) *checkpoint.Commit {
