@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/weir-project/weir/internal/fault"
@@ -318,39 +319,58 @@ func TestBothSidesSeeAPeerThatDies(t *testing.T) {
 	}
 }
 
+// The clock is the bubble's: however busy the machine is, only the link's own waits pass time.
 func TestASlowConsumerIsNotADeadPeer(t *testing.T) {
-	opts := link.Options{Ping: 10 * time.Millisecond, Dead: 150 * time.Millisecond, Queue: 1}
-	a := newAuthority(t)
-	const n = 40
-	body := bytes.Repeat([]byte("x"), 256<<10)
-	handler, results := accept(t, opts, func(ctx context.Context, c *link.Conn) error {
-		for range n {
-			if err := c.SendBody(ctx, "big", 1, body); err != nil {
-				return err
+	synctest.Test(t, func(t *testing.T) {
+		opts := link.Options{Ping: time.Second, Dead: 5 * time.Second, Queue: 1}
+		from, to := link.Pair(opts)
+		const n = 40
+		results := make(chan error, 1)
+		go func() {
+			for range n {
+				if err := from.SendBody(t.Context(), "some", 1, nil); err != nil {
+					results <- errors.Join(err, from.Close())
+					return
+				}
+			}
+			results <- from.Close()
+		}()
+		// The consumer rests for several times the deadline: that is what this test is about.
+		select {
+		case <-time.After(10 * opts.Dead):
+		case <-to.Done():
+			t.Errorf("broken by back-pressure: %v", to.Err())
+		case <-from.Done():
+			t.Errorf("the sender was broken by back-pressure: %v", from.Err())
+		}
+		var f link.Frame
+		for i := range n {
+			if err := to.Recv(t.Context(), &f); err != nil {
+				t.Errorf("frame %d: %v", i, err)
+				break
 			}
 		}
-		return nil
-	})
-	c := dial(t, a.serve(t, security.RoleServer, handler), a.client(t), opts)
-	// The consumer rests for several times the deadline: that is what this test is about, not a wait for something to happen.
-	rest := time.NewTimer(600 * time.Millisecond)
-	select {
-	case <-rest.C:
-	case <-c.Done():
-		t.Fatalf("broken by back-pressure: %v", c.Err())
-	}
-	var f link.Frame
-	for i := range n {
-		if err := c.Recv(t.Context(), &f); err != nil {
-			t.Fatalf("frame %d: %v", i, err)
+		if err := to.Recv(t.Context(), &f); err != io.EOF {
+			t.Errorf("at the end: %v", err)
 		}
-	}
-	if err := c.Recv(t.Context(), &f); err != io.EOF {
-		t.Errorf("at the end: %v", err)
-	}
-	if err := result(t, results); err != nil {
-		t.Errorf("server: %v", err)
-	}
+		if err := errors.Join(<-results, to.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestASilentPeerIsDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		quiet, waits := link.Pair(link.Options{Ping: time.Hour, Dead: 5 * time.Second})
+		began := time.Now()
+		<-waits.Done()
+		if took := time.Since(began); took < 5*time.Second || took > 6*time.Second || !strings.Contains(waits.Err().Error(), "silent") {
+			t.Errorf("after %s: %v, want the peer's silence to be noticed within 6 s", took, waits.Err())
+		}
+		if err := errors.Join(quiet.Close(), waits.Close()); err == nil {
+			t.Error("a broken link closed as if nothing had been")
+		}
+	})
 }
 
 func TestOversizeFramesAreRefused(t *testing.T) {
