@@ -259,33 +259,37 @@ func (i *infer) field(e dsl.Entry, in column.Schema) (physical.Field, bool, bool
 }
 
 func (i *infer) filter() *Node {
-	at, src, ok := i.expression(i.t.Config.Get("keep"))
+	at, src, kind, ok := i.computed("keep")
 	if !ok {
 		return nil
 	}
-	p := i.compile(at, src, i.t.Language)
-	if p == nil {
-		return nil
-	}
-	if p.Kind() != column.Bool {
-		return i.fail(at.Pos, "E-TYPE", fmt.Sprintf("keep is a condition, this expression is %s", dsl.A(p.Kind())), "compare it, such as `"+src+" != 0` (language: python)")
+	if kind != column.Bool {
+		return i.fail(at.Pos, "E-TYPE", fmt.Sprintf("keep is a condition, this expression is %s", dsl.A(kind)), "compare it, such as `"+src+" != 0` (language: python)")
 	}
 	return &Node{Op: physical.OpFilter, Config: physical.FilterConfig{Keep: src, Language: i.t.Language}, Out: i.input()}
 }
 
 func (i *infer) timestamps() *Node {
-	at, src, ok := i.expression(i.t.Config.Get("timestamp"))
+	at, src, kind, ok := i.computed("timestamp")
 	if !ok {
 		return nil
 	}
-	p := i.compile(at, src, i.t.Language)
-	if p == nil {
-		return nil
-	}
-	if k := p.Kind(); k != column.Int64 && k != column.Float64 && k != column.Timestamp {
-		return i.fail(at.Pos, "E-TYPE", fmt.Sprintf("an event time is seconds since 1970 or a timestamp, this expression is %s", dsl.A(k)), "name a field of seconds, or convert it in the expression")
+	if kind != column.Int64 && kind != column.Float64 && kind != column.Timestamp {
+		return i.fail(at.Pos, "E-TYPE", fmt.Sprintf("an event time is seconds since 1970 or a timestamp, this expression is %s", dsl.A(kind)), "name a field of seconds, or convert it in the expression")
 	}
 	return &Node{Op: physical.OpTime, Config: physical.TimeConfig{Timestamp: src, Language: i.t.Language}, Out: i.input()}
+}
+
+// computed compiles the expression that a field of the configuration holds; ok is false where a mistake in it was reported.
+func (i *infer) computed(field string) (at *dsl.Value, src string, kind column.Kind, ok bool) {
+	if at, src, ok = i.expression(i.t.Config.Get(field)); !ok {
+		return nil, "", 0, false
+	}
+	p := i.compile(at, src, i.t.Language)
+	if p == nil {
+		return nil, "", 0, false
+	}
+	return at, src, p.Kind(), true
 }
 
 // flatten wants the same fields of all inputs; their order is that of the first.
