@@ -21,7 +21,7 @@ type Command struct {
 	Argv    []string          `json:"argv"`
 	Env     map[string]string `json:"env,omitempty"` // the whole environment beside PATH, HOME and TMPDIR; never a secret
 	Prepare []Prepare         `json:"prepare,omitempty"`
-	DropIPC bool              `json:"drop_ipc,omitempty"` // drop CAP_IPC_LOCK, so that a JVM does not lock its memory (recipes 2.2)
+	DropIPC bool              `json:"drop_ipc,omitempty"` // drop CAP_IPC_LOCK, so that a JVM does not lock its memory
 	User    string            `json:"user,omitempty"`     // empty: the agent's own user
 }
 

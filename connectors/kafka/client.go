@@ -31,7 +31,7 @@ type Client struct {
 // requestTimeout bounds one request and its answer, the server's own waiting not counted.
 const requestTimeout = 10 * time.Second
 
-// retryFor bounds the repetitions of one call; a broker that was killed is back after 6 s with the settings of ours (recipes 1.2).
+// retryFor bounds the repetitions of one call; a broker that was killed is back after 6 s with the settings of ours.
 const retryFor = 20 * time.Second
 
 // Dial makes a client; nothing is sent before the first call. With a user it authenticates by SCRAM-SHA-512, with a CA it speaks TLS, and with a
@@ -99,7 +99,7 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// backoff of repetitions: quick at first, because a transaction's markers are written within 2 to 30 ms (recipes 1.5).
+// backoff of repetitions: quick at first, because a transaction's markers are written within 2 to 30 ms (measured).
 var backoff = lifecycle.Backoff{Min: 4 * time.Millisecond, Max: 500 * time.Millisecond, Jitter: 0.5}
 
 // retry calls f until it succeeds, fails for good, or limit has passed; heal is told each error that will be tried again.

@@ -48,7 +48,7 @@ func code(err error) kafkago.Error {
 	return 0
 }
 
-// retriable says that asking again may succeed (recipes 1.5, point 2). An error of the network is retriable; the caller's own end is not.
+// retriable says that asking again may succeed. An error of the network is retriable; the caller's own end is not.
 func retriable(err error) bool {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return false

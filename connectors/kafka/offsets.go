@@ -22,7 +22,7 @@ func (c *Client) Earliest(ctx context.Context, topic string, p int32) (int64, er
 }
 
 // Latest is a partition's last stable offset: below it every transaction has ended. It comes from ListOffsets, never from Fetch, whose high
-// watermark may be stale after a failover (recipes 1.5, point 7).
+// watermark may be stale after a failover.
 func (c *Client) Latest(ctx context.Context, topic string, p int32) (int64, error) {
 	return c.listOffset(ctx, topic, p, latest)
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/weir-project/weir/pipelines/checkpoint"
 )
 
-// producer is one transactional id's producer, version 1 of the protocol (recipes 1.5, points 4 and 5): partitions are added before they are
+// producer is one transactional id's producer, version 1 of the protocol (docs/adr/0002): partitions are added before they are
 // written, and the epoch stays until the next init. It is used by one goroutine.
 type producer struct {
 	client    *Client
@@ -31,7 +31,7 @@ type producer struct {
 }
 
 // init takes the transactional id: an open transaction is aborted, an earlier holder fenced. It waits for the end of a transaction that is being
-// completed (51). The id and epoch asked for are always -1 (recipes 1.5, point 1).
+// completed (51). The id and epoch asked for are always -1: 0 is accepted for a new id and refused the next time.
 func (p *producer) init(ctx context.Context) error {
 	p.added = nil
 	var res *initproducerid.Response
@@ -73,7 +73,7 @@ func (p *producer) coordinateOnce(ctx context.Context, op string, f func(context
 }
 
 // begin opens a transaction over partitions. Nothing may be written before it has succeeded: a write would join the transaction that was
-// committed last (recipes 1.5, point 4).
+// committed last.
 func (p *producer) begin(ctx context.Context, places []place) error {
 	request := &addpartitionstotxn.Request{TransactionalID: p.id, ProducerID: p.pid, ProducerEpoch: p.epoch}
 	at := map[string]int{}
@@ -220,7 +220,7 @@ func (p *producer) commit(ctx context.Context) error {
 		})
 		if err != nil {
 			unanswered = &Error{Op: "commit the transaction (whether it was is not known)", Subject: p.id, Broker: p.client.through(broker), Err: err}
-			return nil
+			return nil //nolint:nilerr // it must not be repeated, so it is returned below
 		}
 		return codeError(res.ErrorCode)
 	})

@@ -76,7 +76,7 @@ func makeTopics(t testing.TB, opts []kgo.Opt, topics map[string]int32) {
 	}
 }
 
-// settle waits until the slot's last transaction is visible: an answered EndTxn does not say so, an initialised producer does (recipes 1.5).
+// settle waits until the slot's last transaction is visible: an answered EndTxn does not say so, an initialised producer does.
 func settle(t testing.TB, l *txnLog) {
 	t.Helper()
 	if _, err := l.Recover(testContext(t), 1, 1_000_000); err != nil {

@@ -1,4 +1,4 @@
-// Package checkpoint holds the words of a slot's atomic commit (DESIGN D8): what one commit holds, what a takeover finds, and the
+// Package checkpoint holds the words of a slot's atomic commit (D8): what one commit holds, what a takeover finds, and the
 // log that makes it durable. The log is a Kafka transaction in connectors/kafka and a manifest file in pipelines/engine; both
 // keep the same promise: all of a commit or nothing, and a slot has one owner.
 //

@@ -14,7 +14,7 @@ const (
 	AtLeastOnce = "at_least_once"
 )
 
-// guarantee computes what a sink keeps (reliability.md section 3.1); ok is false for a node that is none.
+// guarantee computes what a sink keeps (docs/guarantees.md); ok is false for a node that is none.
 func (c *compiler) guarantee(s *graph.Stage, n *graph.Node) (g physical.SinkGuarantee, ok bool) {
 	g.Node = n.Path
 	switch cfg := n.Config.(type) {

@@ -11,7 +11,7 @@ import (
 var durationForm = regexp.MustCompile(`^\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(ms|s|m|h|d)?\s*$`)
 
 var units = map[string]time.Duration{"ms": time.Millisecond, "": time.Second, "s": time.Second, "m": time.Minute, "h": time.Hour,
-	// Beam 2.77 takes a day as 12 hours (a bug, pipeline-language.md section 1.5); a day is 24 here.
+	// Beam 2.77 takes a day as 12 hours (a bug); a day is 24 here.
 	"d": 24 * time.Hour}
 
 // ParseDuration reads Beam YAML's durations: a number and ms, s, m, h or d, seconds where no unit is given. Event time has

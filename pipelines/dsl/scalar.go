@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// The implicit types of YAML 1.1 as PyYAML's SafeLoader resolves them (measured, pipeline-language.md section 1.2). Note what is
+// The implicit types of YAML 1.1 as PyYAML's SafeLoader resolves them (measured). Note what is
 // no number: 1e3 and 1.5e3 (a float needs a dot and a signed exponent), 0o10, and y, n as booleans.
 var (
 	yaml11Bool  = regexp.MustCompile(`^(?:yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)$`)

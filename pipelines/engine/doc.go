@@ -1,5 +1,5 @@
 // Package engine runs slots: it reads splits into batches, pushes each batch through the fused transforms of a fragment, and makes what came
-// out, the state and the positions durable in one atomic commit (DESIGN D8).
+// out, the state and the positions durable in one atomic commit (D8).
 //
 //	slot := engine.NewSlot(engine.SlotConfig{Slot: id, Fragment: f, Run: 1, Term: 4, Connections: c})
 //	err := slot.Run(ctx)        // nil when it ended or was stopped, checkpoint.ErrFenced when a higher term took it over

@@ -85,7 +85,7 @@ type Fragment struct {
 	Once bool `json:"once,omitempty"`
 }
 
-// SinkGuarantee is the computed guarantee of one sink (reliability.md section 3.1), printed by `weir plan`.
+// SinkGuarantee is the computed guarantee of one sink (docs/guarantees.md), printed by `weir plan`.
 type SinkGuarantee struct {
 	Node      string `json:"node"`
 	Guarantee string `json:"guarantee"` // exactly once, effectively once, at least once
