@@ -93,7 +93,7 @@ func prepare(in shim.Intent, p shim.Prepare, stop <-chan os.Signal) error {
 	case err = <-ended:
 	case <-stop:
 		signalGroup(c.Process.Pid, syscall.SIGKILL)
-		<-ended
+		<-ended //nolint:errcheck // it was killed here: how it ended says nothing
 		return errStopped
 	}
 	if err == nil {

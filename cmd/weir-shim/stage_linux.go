@@ -116,7 +116,7 @@ type capHeader struct {
 	pid     int32
 }
 
-type capData struct{ effective, permitted, inheritable uint32 }
+type capData struct{ effective, permitted, inheritable uint32 } //nolint:unused // the kernel's layout
 
 // dropIPC takes CAP_IPC_LOCK out of the bounding and inheritable sets, so that no program gets it: a JVM that may lock its
 // memory locks all of it. A process without the right to change its bounding set is no root, and has nothing to drop.

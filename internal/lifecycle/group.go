@@ -12,7 +12,7 @@ var ErrStopped = errors.New("stopped")
 
 // Group runs named functions that live and end together: the first that fails cancels the others, with its error as cause.
 type Group struct {
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // the group is what ends it
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 

@@ -56,9 +56,7 @@ func (r *stillReader) Read(_ context.Context, b *column.Batch, _ int) (checkpoin
 	r.done++
 	src := r.batch
 	b.N = src.N
-	for i := range src.Cols {
-		b.Cols[i] = src.Cols[i]
-	}
+	copy(b.Cols, src.Cols)
 	b.Cols[0].Ints = append(b.Cols[0].Ints[:0:0], src.Cols[0].Ints...)
 	for i := range b.Cols[0].Ints {
 		b.Cols[0].Ints[i] += step

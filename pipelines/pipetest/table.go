@@ -3,6 +3,7 @@ package pipetest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -104,7 +105,7 @@ func (o *tableOutbox) Stage(b *column.Batch, next func() int64) ([][]byte, error
 		text, e1 := json.Marshal(m)
 		entry, e2 := json.Marshal(tableEntry{Key: strings.Join(key, "|"), Row: text, At: at})
 		if e1 != nil || e2 != nil {
-			err = fmt.Errorf("encode row %v: %v %v", m, e1, e2)
+			err = fmt.Errorf("encode row %v: %w", m, errors.Join(e1, e2))
 		}
 		out = append(out, entry)
 	})

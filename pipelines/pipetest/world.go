@@ -21,7 +21,6 @@ type World struct {
 	topics  map[string]map[int32][]record
 	logs    map[checkpoint.Slot]*slotLog
 	tables  map[string]*Table
-	steps   int
 	written map[string]int // commits by slot
 }
 

@@ -185,7 +185,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		}()
 		err = errors.Join(err, stopWrite.Close())
 		a.watchers.Wait()
-		<-linked
+		<-linked //nolint:errcheck // its context was ended above: that is all it can say
 		close(drained)
 		err = errors.Join(err, stopRead.Close(), a.close())
 	}()

@@ -34,7 +34,7 @@ func Detect(o HostOptions) (resources.Resources, error) {
 	if err := unix.Statfs(o.Dir, &fs); err != nil {
 		return nil, fmt.Errorf("detect resources: disk of %s: %w", o.Dir, err)
 	}
-	free := int64(fs.Bavail) * int64(fs.Bsize) / mib
+	free := int64(fs.Bavail) * int64(fs.Bsize) / mib //nolint:unconvert // Bsize has 32 bits on some architectures
 	var addresses []string
 	for last := 2; last <= 254; last++ {
 		addresses = append(addresses, o.Addresses+"."+strconv.Itoa(last))
@@ -67,7 +67,7 @@ func memory() (int64, error) {
 	}
 	groups, err := ownCgroups()
 	if err != nil {
-		return total, nil // no cgroups: the host's memory is all there is to know
+		return total, nil //nolint:nilerr // no cgroups: the host's memory is all there is to know
 	}
 	for _, at := range []struct{ dir, file string }{{groups.v1memory, "memory.limit_in_bytes"}, {groups.v2, "memory.max"}} {
 		data, err := os.ReadFile(filepath.Join(at.dir, at.file))

@@ -10,7 +10,7 @@ import (
 
 // session is one link to a server, from registering to its end.
 type session struct {
-	ctx  context.Context
+	ctx  context.Context //nolint:containedctx // ends with the link that it belongs to
 	conn *link.Conn
 	end  context.CancelCauseFunc
 }

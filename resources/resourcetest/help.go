@@ -24,7 +24,11 @@ func Occupy(t testing.TB, ranges []resources.Range) uint16 {
 	for _, r := range ranges {
 		for port := int(r.Begin); port <= int(r.End); port++ {
 			if l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
-				t.Cleanup(func() { l.Close() })
+				t.Cleanup(func() {
+					if err := l.Close(); err != nil {
+						t.Error(err)
+					}
+				})
 				return uint16(port)
 			}
 		}

@@ -93,7 +93,7 @@ func (m *Master) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-timer.C:
-			m.perform(m.pure.Tick(m.config.Clock()))
+			_ = m.perform(m.pure.Tick(m.config.Clock())) // nobody asked, so nobody is refused
 		case r := <-m.requests:
 			r.reply <- r.do(m.config.Clock())
 		}
