@@ -42,10 +42,12 @@ type pipeline struct {
 	name    string
 	latest  map[checkpoint.Slot]physical.SlotReport
 	waiting string
-	listing map[string]bool // stages whose splits are being listed
-	again   time.Time       // not before this are splits that could not be listed asked for again
 	meter   meter
 	dirty   bool
+
+	listing  map[string]bool // stages whose splits are being listed
+	again    time.Time       // not before this are splits that could not be listed asked for again
+	unlisted string          // why they could not be, until they are
 }
 
 func newPipeline(stack string, g physical.Graph) *pipeline {
@@ -62,7 +64,7 @@ func (p *pipeline) begin(n uint64) {
 	for _, s := range p.Graph.Stages {
 		p.Stages[s.Name] = &stageRun{Slots: map[int]checkpoint.Counters{}, Splits: map[string][]physical.SplitOf{}}
 	}
-	p.latest, p.listing = map[checkpoint.Slot]physical.SlotReport{}, map[string]bool{}
+	p.latest, p.listing, p.unlisted = map[checkpoint.Slot]physical.SlotReport{}, map[string]bool{}, ""
 	p.dirty = true
 }
 

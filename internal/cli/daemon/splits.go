@@ -46,13 +46,15 @@ func (s *stack) listSplits(ctx context.Context, p *pipeline, st *physical.Stage)
 		sr.Listed, p.dirty = true, true
 		return
 	}
+	p.waiting = p.unlisted
 	if p.listing[st.Name] || time.Now().Before(p.again) {
 		return
 	}
 	p.listing[st.Name], p.again = true, time.Now().Add(relist)
 	services, err := s.connections(&p.Graph)
 	if err != nil {
-		p.waiting, p.listing[st.Name] = err.Error(), false
+		p.unlisted, p.listing[st.Name] = err.Error(), false
+		p.waiting = p.unlisted
 		return
 	}
 	run, install, log, graph, stage := p.Run, s.d.install, s.d.cfg.Log, p.Graph, st.Name
@@ -65,10 +67,10 @@ func (s *stack) listSplits(ctx context.Context, p *pipeline, st *physical.Stage)
 			switch {
 			case p.Run != run:
 			case err != nil:
-				p.waiting = err.Error()
+				p.unlisted = err.Error()
 				log.Warn("splits not listed", "pipeline", p.name, "stage", stage, "error", err)
 			default:
-				sr.Splits, sr.Listed, p.waiting, p.dirty = found, true, "", true
+				sr.Splits, sr.Listed, p.waiting, p.unlisted, p.dirty = found, true, "", "", true
 			}
 		})
 		return nil

@@ -340,8 +340,11 @@ func (d *Daemon) readLog(name, task, file string, lines int, from int64) (api.Lo
 	return api.Log{Task: task, File: file, Text: data, Next: start + int64(n)}, nil
 }
 
-// tail keeps the last lines.
+// tail keeps the last lines; of none, nothing.
 func tail(data []byte, lines int) []byte {
+	if lines <= 0 {
+		return nil
+	}
 	at := len(data)
 	if at > 0 && data[at-1] == '\n' {
 		at--

@@ -148,7 +148,7 @@ func TestAStageIsHeldUntilItsSplitsAreListed(t *testing.T) {
 		t.Errorf("before it is listed: %+v", run)
 	}
 	(<-d.work)() // there is no such file
-	if !strings.Contains(p.waiting, "no file matches in.txt") || p.Stages["load"].Listed {
+	if !strings.Contains(p.unlisted, "no file matches in.txt") || p.Stages["load"].Listed {
 		t.Errorf("it waits because %q", p.waiting)
 	}
 	if err := os.WriteFile(path, []byte("a\n"), 0o600); err != nil {
@@ -172,6 +172,37 @@ func TestAStageIsHeldUntilItsSplitsAreListed(t *testing.T) {
 	if run = s.runOf(t.Context(), p); run.Held["sum"] || !run.Ended["load"] {
 		t.Errorf("a stage that reads nothing bounded is held: %+v", run)
 	}
+}
+
+func TestAPipelineSaysWhyItsSplitsAreNotListedUntilTheyAre(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "in.txt")
+	synctest.Test(t, func(t *testing.T) {
+		d := newDaemon()
+		d.withGroup(t)
+		s := d.newStack("s")
+		s.services = []*service{observing(t, operators.ServiceSpec{Stack: "s", Name: "workers", Operator: operators.Stream, Size: 1}, nil)}
+		p := newPipeline("s", twoStages(path))
+		s.pipelines, p.dirty = []*pipeline{p}, false
+		s.runPipelines(t.Context(), time.Now())
+		(<-d.work)()
+		for _, later := range []time.Duration{0, time.Second, relist} { // passes between two attempts, and one that begins the next
+			time.Sleep(later)
+			s.runPipelines(t.Context(), time.Now())
+			if got := p.status().Reason; !strings.Contains(got, "no file matches in.txt") {
+				t.Errorf("after %s more it waits because %q", later, got)
+			}
+		}
+		(<-d.work)()
+		if err := os.WriteFile(path, []byte("a\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(relist)
+		s.runPipelines(t.Context(), time.Now())
+		(<-d.work)()
+		if !p.Stages["load"].Listed || p.status().Reason != "" {
+			t.Errorf("it is listed: %v, and waits because %q", p.Stages["load"].Listed, p.status().Reason)
+		}
+	})
 }
 
 func TestSplitsThatWereListedForAnEarlierRunAreDropped(t *testing.T) {
