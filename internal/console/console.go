@@ -14,7 +14,6 @@ import (
 	"os"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"golang.org/x/term"
 )
@@ -119,10 +118,16 @@ func bar(done, total int64, width int) string {
 	return fmt.Sprintf("[%s%s] %3d%%", strings.Repeat("█", full), strings.Repeat("░", width-full), done*100/total)
 }
 
-func clip(s string, width int) string {
-	if utf8.RuneCountInString(s) <= width {
+// clip cuts a text that takes more cells than there are.
+func clip(s string, most int) string {
+	if width(s) <= most {
 		return s
 	}
-	r := []rune(s)
-	return string(r[:width-1]) + "…"
+	room := most - 1 // the last one is the ellipsis's
+	for i, r := range s {
+		if room -= cells(r); room < 0 {
+			return s[:i] + "…"
+		}
+	}
+	return s
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf8"
 )
 
 // Table prints rows under a header in columns that fit; a column whose every cell is a number is right-aligned.
@@ -12,11 +11,11 @@ func Table(w io.Writer, header []string, rows [][]string) error {
 	widths := make([]int, len(header))
 	numeric := make([]bool, len(header))
 	for i, h := range header {
-		widths[i], numeric[i] = utf8.RuneCountInString(h), len(rows) > 0
+		widths[i], numeric[i] = width(h), len(rows) > 0
 	}
 	for _, row := range rows {
 		for i, cell := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+			widths[i] = max(widths[i], width(cell))
 			numeric[i] = numeric[i] && isNumber(cell)
 		}
 	}
@@ -26,7 +25,7 @@ func Table(w io.Writer, header []string, rows [][]string) error {
 			if i > 0 {
 				b.WriteString("  ")
 			}
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			pad := strings.Repeat(" ", widths[i]-width(cell))
 			if numeric[i] {
 				b.WriteString(pad + cell)
 			} else {
