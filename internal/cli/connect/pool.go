@@ -28,7 +28,7 @@ func NewPool(client string) *Pool {
 
 // key tells connections apart by where they lead and as whom: a password or a certificate that was changed opens a new client.
 func key(c physical.Connection) string {
-	return strings.Join(c.Servers, ",") + "\x00" + c.User + "\x00" + c.Password + "\x00" + string(c.Cert)
+	return strings.Join(c.Servers, ",") + "\x00" + c.User + "\x00" + c.Password + "\x00" + string(c.Cert) + "\x00" + string(c.CA)
 }
 
 func (p *Pool) kafkaClient(c physical.Connection) (*kafka.Client, error) {
