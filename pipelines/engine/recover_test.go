@@ -133,19 +133,7 @@ func TestARunThatIsGivenUpLeavesNoStateToTheNext(t *testing.T) {
 	rows := flights(2000, 23)
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, demo(2), rows)
-		var wg sync.WaitGroup
-		for _, stage := range []string{"ingest", "hourly"} {
-			for i := range 2 {
-				slot := c.slot(stage, i, 1)
-				wg.Go(func() {
-					if err := slot.Run(t.Context()); err != nil {
-						t.Error(err)
-					}
-				})
-				wg.Go(func() { time.Sleep(1500 * time.Millisecond); slot.Stop() })
-			}
-		}
-		wg.Wait()
+		c.stoppedAfter(1500 * time.Millisecond)
 		if n := c.world.StateKeys(slotOf("hourly", 0)); n == 0 {
 			t.Fatal("the first run left no open window: nothing is tested")
 		}

@@ -202,24 +202,30 @@ func TestSlotsAreTakenOverMidWay(t *testing.T) {
 	})
 }
 
+// stoppedAfter runs the slots of the two streaming stages, two each, and stops them after a while of the bubble's clock.
+func (c *cluster) stoppedAfter(d time.Duration) {
+	c.t.Helper()
+	var wg sync.WaitGroup
+	for _, stage := range []string{"ingest", "hourly"} {
+		for i := range 2 {
+			slot := c.slot(stage, i, 1)
+			wg.Go(func() {
+				if err := slot.Run(c.t.Context()); err != nil {
+					c.t.Error(err)
+				}
+			})
+			wg.Go(func() { time.Sleep(d); slot.Stop() })
+		}
+	}
+	wg.Wait()
+}
+
 func TestStoppedSlotsGoOnWhereTheyCommitted(t *testing.T) {
 	rows := flights(6000, 5)
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, demo(2), rows)
 		for range 4 {
-			var wg sync.WaitGroup
-			for _, stage := range []string{"ingest", "hourly"} {
-				for i := range 2 {
-					slot := c.slot(stage, i, 1)
-					wg.Go(func() {
-						if err := slot.Run(t.Context()); err != nil {
-							t.Error(err)
-						}
-					})
-					wg.Go(func() { time.Sleep(700 * time.Millisecond); slot.Stop() })
-				}
-			}
-			wg.Wait()
+			c.stoppedAfter(700 * time.Millisecond)
 		}
 		if p := c.world.Progress(slotOf("ingest", 0)); p == nil || p.Ended || p.Counters.In < 500 {
 			t.Errorf("after four stops progress is %+v", p)
