@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/weir-project/weir/operators"
 	"github.com/weir-project/weir/operators/plan"
 	"github.com/weir-project/weir/resources"
 )
@@ -220,135 +222,6 @@ func TestACommandThatTakesTooLongGivesItsOfferBack(t *testing.T) {
 	})
 }
 
-func TestAServiceThatIsNotWantedKillsItsTasks(t *testing.T) {
-	inWorld(t, func(w *world) {
-		s, stop := w.begin()
-		defer stop()
-		w.running()
-		s.Want(spec, false)
-		w.said("KILL s.web-0.run.n.1")
-		w.update(1, resources.Killing, "")
-		pass(time.Minute)
-		w.said() // it is going: nothing to repeat
-		w.update(1, resources.Killed, "u2")
-		w.said("save", "ACKNOWLEDGE s.web-0.run.n.1 u2")
-		if st := s.Status(); st.Wanted || st.Busy || st.Plan.Summary() != plan.Done {
-			t.Errorf("wanted %v, busy %v:\n%s", st.Wanted, st.Busy, st.Plan)
-		}
-		s.Want(spec, true)
-		w.said("REVIVE") // a task that was killed on purpose is not delayed
-	})
-}
-
-func TestAKillWhoseEffectIsNotSeenIsRepeatedEveryTwoSeconds(t *testing.T) {
-	inWorld(t, func(w *world) {
-		s, stop := w.begin()
-		defer stop()
-		w.running()
-		s.Want(spec, false)
-		w.said("KILL s.web-0.run.n.1")
-		pass(1900 * time.Millisecond)
-		w.said()
-		pass(600 * time.Millisecond)
-		w.said("KILL s.web-0.run.n.1")
-		pass(1400 * time.Millisecond)
-		w.said()
-	})
-}
-
-func TestALaunchInFlightIsBusyAndIsGivenUpWhenTheServiceIsStopped(t *testing.T) {
-	inWorld(t, func(w *world) {
-		s, stop := w.begin()
-		defer stop()
-		w.hold = make(chan struct{})
-		w.offer("o1", 200)
-		w.said("save", "command web-0")
-		s.Want(spec, false)
-		w.said("SUPPRESS")
-		if !s.Status().Busy {
-			t.Error("a launch is being built, and a stop would not wait for it")
-		}
-		close(w.hold)
-		w.said("save", "DECLINE [o1] for 1h0m0s")
-		if s.Status().Busy {
-			t.Error("nothing was launched and the service is busy")
-		}
-	})
-}
-
-func TestALaunchThatNobodySpokeOfIsBusyUntilItIsHeardOfAndKilled(t *testing.T) {
-	inWorld(t, func(w *world) {
-		s, stop := w.begin()
-		defer stop()
-		w.offer("o1", 200)
-		w.said("save", "command web-0", "ACCEPT [o1] LAUNCH s.web-0.run.n.1", "SUPPRESS")
-		s.Want(spec, false)
-		w.said()
-		if !s.Status().Busy {
-			t.Error("a task may come up, and a stop would not wait for it")
-		}
-		w.update(1, resources.Staging, "")
-		w.said("KILL s.web-0.run.n.1")
-	})
-}
-
-func TestARestartAdoptsWhatRuns(t *testing.T) {
-	inWorld(t, func(w *world) {
-		_, stop := w.begin()
-		w.running()
-		stop()
-		w.said() // tasks go on without the service
-		s, stop := w.start(nil)
-		defer stop()
-		w.update(1, resources.Running, "") // the answer to its question
-		w.said("SUBSCRIBE s.web as s/web", "RECONCILE []")
-		pass(time.Minute)
-		w.said()
-		w.expect("the plan", string(s.Status().Plan.Summary()), string(plan.Done))
-	})
-}
-
-func TestARestartAsksAboutALaunchThatNobodySpokeOfAndLaunchesAgainWhenItIsGone(t *testing.T) {
-	inWorld(t, func(w *world) {
-		_, stop := w.begin()
-		w.offer("o1", 200)
-		w.said("save", "command web-0", "ACCEPT [o1] LAUNCH s.web-0.run.n.1", "SUPPRESS")
-		stop() // the server dies between the accept and the first status
-		s, stop := w.start(nil)
-		defer stop()
-		w.said("SUBSCRIBE s.web as s/web", "RECONCILE []")
-		w.offer("o2", 200)
-		w.said("DECLINE [o2] for 1h0m0s") // it may be running: nothing is launched in its place
-		pass(2600 * time.Millisecond)
-		w.said("RECONCILE [s.web-0.run.n.1]")
-		pass(2500 * time.Millisecond)
-		w.said("RECONCILE [s.web-0.run.n.1]")
-		w.events <- resources.Event{Type: resources.EventUpdate, Status: &resources.TaskStatus{Task: task(1), State: resources.Gone, At: time.Now(), Message: "no agent knows it"}}
-		w.said("save")
-		w.expect("the step", w.step(s, "web-0:launch"), "delayed attempt 1 failed: GONE, no agent knows it; again in 500ms")
-		pass(time.Second)
-		w.said("REVIVE")
-		w.offer("o3", 200)
-		w.said("save", "command web-0", "ACCEPT [o3] LAUNCH s.web-0.run.n.2", "SUPPRESS")
-	})
-}
-
-func TestATaskOfALostRecordDoesNotHideItsSuccessor(t *testing.T) {
-	inWorld(t, func(w *world) {
-		s, stop := w.start(nil)
-		defer stop()
-		w.update(5, resources.Running, "") // the record of attempts one to five is lost
-		w.said("SUBSCRIBE s.web as s/web", "RECONCILE []")
-		w.update(5, resources.Failed, "u1")
-		w.said("ACKNOWLEDGE s.web-0.run.n.5 u1", "REVIVE")
-		w.offer("o1", 200)
-		w.said("save", "command web-0", "ACCEPT [o1] LAUNCH s.web-0.run.n.6", "SUPPRESS")
-		w.update(6, resources.Running, "u2")
-		w.said("ACKNOWLEDGE s.web-0.run.n.6 u2")
-		w.expect("the plan", string(s.Status().Plan.Summary()), string(plan.Done))
-	})
-}
-
 func TestAPodWithAVolumeIsLaunchedWhereItsReservationIs(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.volume = "data"
@@ -363,6 +236,77 @@ func TestAPodWithAVolumeIsLaunchedWhereItsReservationIs(t *testing.T) {
 		w.offerOf("a2", "o2", 200)
 		w.said("DECLINE [o2] for 2s")
 		w.expect("no offer", s.Status().NoOffer, "web-0 fits in none of 1 offers\n  web-0 does not fit on agent a2\n    its volume and reservation are on agent a1, this is an offer of agent a2\n")
+	})
+}
+
+func TestAnOfferOfTheRestOfARunningPodsReservationDoesNotMoveIt(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.volume = "data"
+		s, stop := w.begin()
+		defer stop()
+		w.offer("o1", 200)
+		synctest.Wait()
+		w.update(1, resources.Running, "")
+		synctest.Wait()
+		was := s.Status().Observed.Reserved["web-0"].Volume
+		left := resources.Resource{Name: resources.Mem, Scalar: 1000, Reservation: &resources.Reservation{Role: "s/web", Labels: map[string]string{operators.LabelPod: "web-0"}}}
+		w.events <- resources.Event{Type: resources.EventOffers, Offers: []resources.Offer{{ID: "o2", Agent: "a1", Resources: resources.Resources{left}}}}
+		synctest.Wait()
+		if got := s.Status().Observed.Reserved["web-0"].Volume; got != was || got != "s.web-0.data" {
+			t.Errorf("its volume was %q and is %q", was, got)
+		}
+	})
+}
+
+func TestTheStartIsMeasuredOnceAndARecoveryDoesNotChangeIt(t *testing.T) {
+	inWorld(t, func(w *world) {
+		s, stop := w.begin()
+		defer stop()
+		w.offer("o1", 200)
+		pass(3 * time.Second)
+		w.update(1, resources.Running, "")
+		pass(time.Minute)
+		w.update(1, resources.Failed, "")
+		pass(time.Second)
+		w.offer("o2", 200)
+		pass(time.Second)
+		w.update(2, resources.Running, "")
+		pass(time.Second)
+		if st := s.Status(); st.Plan.Summary() != plan.Done || st.Took != 3*time.Second {
+			t.Errorf("the start took %s:\n%s", st.Took, st.Plan)
+		}
+	})
+}
+
+func TestTheSpecOfARevisionIsKeptWhileATaskIsOfItAndNoLonger(t *testing.T) {
+	inWorld(t, func(w *world) {
+		s, stop := w.begin()
+		defer stop()
+		w.running()
+		bigger := spec
+		bigger.MemoryMiB = 512
+		s.Want(bigger, true)
+		w.said("KILL s.web-0.run.n.1")
+		w.update(1, resources.Killed, "")
+		w.said("save", "REVIVE")
+		w.offer("o2", 200)
+		synctest.Wait()
+		specs := func() string {
+			var r record
+			if err := json.Unmarshal(w.stored, &r); err != nil {
+				t.Fatal(err)
+			}
+			_, old := r.Specs[spec.PodRevision()]
+			_, now := r.Specs[bigger.PodRevision()]
+			return fmt.Sprintf("old %v, new %v", old, now)
+		}
+		w.expect("at the change", specs(), "old true, new true")
+		pod := w.pod(bigger, 0)
+		w.events <- resources.Event{Type: resources.EventUpdate, Status: &resources.TaskStatus{Task: pod.TaskID(2, "n"), State: resources.Failed, At: time.Now(), Labels: pod.Labels(2)}}
+		pass(time.Second)
+		w.offer("o3", 200)
+		synctest.Wait()
+		w.expect("at the next launch", specs(), "old false, new true")
 	})
 }
 

@@ -67,10 +67,10 @@ type Status struct {
 	Observed operators.Observed
 	Wanted   bool
 	Holds    map[string]string // what each pod's task holds, for people
-	Began    time.Time     // the first launch of this start
-	Took     time.Duration // from the first launch of this start to the plan's end
-	NoOffer  string        // why the last launch found no offer that fits
-	Busy     bool          // a launch is being built, or was accepted and is not heard of
+	Began    time.Time         // the first launch of this start
+	Took     time.Duration     // from the first launch of this start to the plan's end
+	NoOffer  string            // why the last launch found no offer that fits
+	Busy     bool              // a launch is being built, or was accepted and is not heard of
 }
 
 // Service is one reconciler.

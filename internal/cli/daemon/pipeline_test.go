@@ -98,6 +98,14 @@ func TestAStatusAddsUpTheSlots(t *testing.T) {
 	}
 }
 
+func TestAPipelineWithOneStageThatNeverEndsIsNotBounded(t *testing.T) {
+	g := twoStages("/in")
+	g.Stages[0].Bounded = false
+	if newPipeline("s", g).status().Bounded {
+		t.Error("it is bounded")
+	}
+}
+
 func TestTheCountersAddUpFieldByField(t *testing.T) {
 	c := checkpoint.Counters{In: 1, Out: 2, Filtered: 3, Late: 4, DeadLettered: 5, Absorbed: 6, Emitted: 7, Copied: 8, Written: 9}
 	sum := c
