@@ -54,6 +54,7 @@ type txnLog struct {
 	run, term uint64
 	applied   int64                      // the highest OutboxApplied that was committed: it never goes back
 	ends      map[string]map[int32]int64 // of the run, as committed
+	others    [][]byte                   // keys of other runs' state, deleted by the next commit
 }
 
 // Close gives nothing back: the connections are the client's.
@@ -103,22 +104,24 @@ func (l *txnLog) refuse(last *progressRecord, run, term uint64) error {
 	return nil
 }
 
-// adopt reads what the run left and commits the claim.
+// adopt commits the claim and then reads what the run left. The claim comes first: reading a large state takes longer than a fenced owner looks for
+// the claim of the one that fenced it, and it would take the slot back.
 func (l *txnLog) adopt(ctx context.Context, last *progressRecord, run, term uint64) (*checkpoint.Recovered, error) {
 	claim := claimOf(last, run, term)
 	out := &checkpoint.Recovered{Previous: claim.Previous, Ends: claim.Ends}
+	if err := l.claim(ctx, claim); err != nil {
+		return nil, err
+	}
 	state, others, err := l.state(ctx, run)
 	if err != nil {
 		return nil, err
 	}
+	l.others = others
 	if !claim.Claim {
 		progress := claim.Progress
 		out.Progress, out.State = &progress, state
 	}
 	if out.Outbox, err = l.pending(ctx, claim.OutboxApplied); err != nil {
-		return nil, err
-	}
-	if err := l.claim(ctx, claim, others); err != nil {
 		return nil, err
 	}
 	l.run, l.term, l.applied, l.ends = run, term, claim.OutboxApplied, cloneEnds(claim.Ends)
@@ -142,12 +145,9 @@ func claimOf(last *progressRecord, run, term uint64) *progressRecord {
 	return claim
 }
 
-// claim commits the claim and deletes the state of other runs, which would else stay in the topic for ever.
-func (l *txnLog) claim(ctx context.Context, p *progressRecord, others [][]byte) error {
+// claim commits the claim.
+func (l *txnLog) claim(ctx context.Context, p *progressRecord) error {
 	records, now := &checkpoint.Records{}, l.cfg.Now().UnixMilli()
-	for _, key := range others {
-		appendState(records, checkpoint.KV{Key: key}, p.Run, now)
-	}
 	if err := appendProgress(records, p, now); err != nil {
 		return err
 	}
@@ -231,7 +231,7 @@ func (l *txnLog) commit(ctx context.Context, c *checkpoint.Commit) (*checkpoint.
 	if err := l.producer.commit(ctx); err != nil {
 		return nil, err
 	}
-	l.ends, l.applied = ends, progress.OutboxApplied
+	l.ends, l.applied, l.others = ends, progress.OutboxApplied, nil
 	return &checkpoint.Committed{Offsets: outbox.offsets}, nil
 }
 
@@ -291,6 +291,10 @@ func (l *txnLog) finals(c *checkpoint.Commit, ends map[string]map[int32]int64, n
 		out = append(out, o)
 	}
 	changelog := &outgoing{place: place{l.cfg.Changelog, l.partition}, records: &checkpoint.Records{}, emptyIsNull: true}
+	// The state of other runs would else stay in the topic for ever. A key that this run has too is written behind.
+	for _, key := range l.others {
+		appendState(changelog.records, checkpoint.KV{Key: key}, l.run, now)
+	}
 	for _, kv := range c.State {
 		appendState(changelog.records, kv, l.run, now)
 	}

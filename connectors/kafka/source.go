@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/segmentio/kafka-go"
+
 	"github.com/weir-project/weir/connectors"
 	"github.com/weir-project/weir/pipelines/checkpoint"
 	"github.com/weir-project/weir/pipelines/codec"
@@ -54,15 +56,17 @@ func (s *channelSource) Open(ctx context.Context, split connectors.Split, from c
 
 func (s *channelSource) Close() error { return nil }
 
-// openTail starts at from; 0, the beginning, is the first offset that is kept. A later place that is no longer kept is refused by the first
-// fetch: jumping over it would lose records (I1).
+// openTail starts at from. A place that is no longer kept is refused: jumping over it would lose records (I1). That holds for 0 too: a channel is
+// made with its readers, and begins at 0.
 func openTail(ctx context.Context, c *Client, topic string, p int32, from int64) (*tail, error) {
 	if from == 0 {
 		first, err := c.Earliest(ctx, topic, p)
 		if err != nil {
 			return nil, err
 		}
-		from = first
+		if first > 0 {
+			return nil, gone(fmt.Errorf("open %s/%d: %w", topic, p, &goneError{offset: 0, start: first, end: first, err: kafka.OffsetOutOfRange}))
+		}
 	}
 	return newTail(c, topic, p, from), nil
 }
@@ -122,10 +126,18 @@ func (r *rowReader) take(b *column.Batch, limit int) (int, error) {
 			r.tail.took(i)
 			return i - first, r.tail.fail(fmt.Sprintf("decode the record at offset %d of", offset), malformed{err})
 		}
-		b.AppendTime(c.Times[i] * 1000)
+		b.AppendTime(eventTime(c.Times[i]))
 	}
 	r.tail.took(end)
 	return end - first, nil
+}
+
+// eventTime of a record's timestamp, milliseconds; -1 is Kafka's "none", with which rows that have no event time are written.
+func eventTime(millis int64) column.Time {
+	if millis == -1 {
+		return column.MinTime
+	}
+	return millis * 1000
 }
 
 func (r *rowReader) Close() error { return nil }

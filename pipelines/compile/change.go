@@ -108,7 +108,7 @@ func (d *diff) channels(old, next *physical.Graph) {
 		if a, b := place(o), place(n); a != b {
 			d.fix(what, "%s becomes %s", a, b)
 		}
-		d.schema(what, o.Schema, n.Schema)
+		d.schema(what, o.Schema, n.Schema, n.Cassandra != nil)
 	}
 	for _, name := range sortedKeys(next.Channels) {
 		if _, ok := old.Channels[name]; !ok {
@@ -128,8 +128,9 @@ func place(c physical.Channel) string {
 	return "nothing"
 }
 
-// schema allows a field more that may be null, since rows that are there already lack it.
-func (d *diff) schema(what string, old, next column.Schema) {
+// schema allows a field more that may be null, since rows that are there already lack it; not in a table, which is never altered, and whose
+// rows may wait in an outbox.
+func (d *diff) schema(what string, old, next column.Schema, table bool) {
 	for _, f := range old.Fields {
 		i := next.Index(f.Name)
 		switch {
@@ -144,6 +145,8 @@ func (d *diff) schema(what string, old, next column.Schema) {
 	for _, f := range next.Fields {
 		switch {
 		case old.Index(f.Name) >= 0:
+		case table:
+			d.fix(what, "the field %s is new, and tables are not altered yet", f.Name)
 		case f.Nullable:
 			d.note(what, "the field %s is new", f.Name)
 		default:

@@ -59,10 +59,12 @@ func TestChangesOfARunningPipeline(t *testing.T) {
 		{"a field is gone", []string{"                  distance:    {type: integer}   # miles\n", ""}, compile.Refused, "channel departures: the field distance is gone"},
 		{"a field more", []string{"distance:    {type: integer}", "distance:    {type: integer}\n                  carrier: {type: string}"}, compile.GoesOn, "channel departures: the field carrier is new"},
 		{"a table sorted no more", []string{"      weir:\n        WriteToCsv: {sort: [origin, day]}\n", ""}, compile.GoesOn, "stage daily: WriteToCsv changes"},
+		{"a table's sink is renamed", []string{"name: Delays", "name: DelayTable"}, compile.Refused, "stage hourly: sink Delays: delays is gone or another now; stage hourly: sink DelayTable: delays is new"},
+		{"a column more of a table", []string{"delay_max: {value: delay, fn: max}", "delay_max: {value: delay, fn: max}\n                delay_min: {value: delay, fn: min}"}, compile.Refused, "channel delays: the field delay_min is new, and tables are not altered yet"},
 		{"another pipeline", []string{"metadata: {name: flights}", "metadata: {name: trains}"}, compile.Refused, "pipeline flights: its name becomes trains"},
 	}
 	// What stands in topics and tables, no new run can mend.
-	fixed := []string{"more partitions", "another key", "another type of a field", "a field is gone", "another pipeline"}
+	fixed := []string{"more partitions", "another key", "another type of a field", "a field is gone", "a column more of a table", "another pipeline"}
 	old := flights(t)
 	for _, c := range cases {
 		change, err := compile.Compatible(old, flights(t, c.edits...))

@@ -12,7 +12,8 @@ import (
 )
 
 // fingerprint is the SHA-256 of what positions and state depend on: the sources by path and by what they read, and of each
-// combine its path, keys, window and aggregates. A filter, a renamed map, a pace or a lateness is not in it: the state goes on.
+// combine its path, keys, window and aggregates; and the sinks that act after the commit, whose entries wait in the outbox under their
+// path. A filter, a renamed map, a pace or a lateness is not in it: the state goes on.
 func fingerprint(f physical.Fragment) string {
 	return hex.EncodeToString(hash(strings.Join(stateful(f), "\n")))
 }
@@ -34,6 +35,15 @@ func stateful(f physical.Fragment) []string {
 				continue
 			}
 			out = append(out, fmt.Sprintf("source %s: %s%s %s %s", n.Path, c.Connector, c.Channel, c.Format, c.Config))
+		case physical.OpWrite:
+			if f.Outbox == "" {
+				continue
+			}
+			var c physical.WriteConfig
+			if json.Unmarshal(n.Config, &c) != nil || c.Channel == "" && c.Connector != "file" {
+				continue
+			}
+			out = append(out, fmt.Sprintf("sink %s: %s%s", n.Path, c.Connector, c.Channel))
 		case physical.OpCombine:
 			var c physical.CombineConfig
 			if json.Unmarshal(n.Config, &c) != nil {
