@@ -59,12 +59,13 @@ type Conn struct {
 	peer security.Identity
 	t    transport
 
-	out     chan []byte
-	in      chan Frame
-	closing chan struct{} // closed by Close: the writer says bye and ends
-	readEnd chan struct{} // closed when the reader has ended
-	failed  chan struct{} // closed by fail
-	wg      sync.WaitGroup
+	out      chan []byte
+	in       chan Frame
+	closing  chan struct{} // closed by Close: the writer says bye and ends
+	readEnd  chan struct{} // closed when the reader has ended
+	writeEnd chan struct{} // closed when the writer has ended
+	failed   chan struct{} // closed by fail
+	wg       sync.WaitGroup
 
 	closeOnce sync.Once
 	failOnce  sync.Once
@@ -81,7 +82,7 @@ func newConn(t transport, peer security.Identity, opts Options) *Conn {
 	c := &Conn{
 		opts: opts, peer: peer, t: t,
 		out: make(chan []byte, opts.Queue), in: make(chan Frame, opts.Queue),
-		closing: make(chan struct{}), readEnd: make(chan struct{}), failed: make(chan struct{}),
+		closing: make(chan struct{}), readEnd: make(chan struct{}), writeEnd: make(chan struct{}), failed: make(chan struct{}),
 	}
 	c.heard.Store(time.Now().UnixNano())
 	c.wg.Go(c.readLoop)
@@ -231,6 +232,15 @@ func (c *Conn) readLoop() {
 // readFailure says what the end of the stream means: after our bye the peer just hangs up; before it, our peers say bye, so
 // that an end without it is a peer that was killed.
 func (c *Conn) readFailure(err error) error {
+	select {
+	case <-c.closing:
+		// The peer may hang up before the writer knows that its bye has left.
+		select {
+		case <-c.writeEnd:
+		case <-c.failed:
+		}
+	default:
+	}
 	switch {
 	case c.saidBye.Load():
 		return ErrClosed
@@ -274,6 +284,7 @@ func (c *Conn) deliver(f Frame) bool {
 }
 
 func (c *Conn) writeLoop() {
+	defer close(c.writeEnd)
 	ping := time.NewTicker(c.opts.Ping)
 	defer ping.Stop()
 	w := bufio.NewWriterSize(c.t.out, 32<<10)
@@ -350,8 +361,12 @@ func (c *Conn) watch() {
 			c.t.abort()
 			return
 		case <-tick.C:
-			silent := time.Since(time.Unix(0, c.heard.Load()))
-			if silent > c.opts.Dead && !c.delivering.Load() {
+			// In this order: a delivery that ends meanwhile has set heard before it is seen to be over.
+			now := time.Now()
+			if c.delivering.Load() {
+				continue
+			}
+			if silent := now.Sub(time.Unix(0, c.heard.Load())); silent > c.opts.Dead {
 				c.fail(fmt.Errorf("the peer has been silent for %s, longer than %s", silent.Round(time.Millisecond), c.opts.Dead))
 			}
 		}

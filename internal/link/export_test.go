@@ -10,11 +10,10 @@ import (
 var ReadFrame = read
 
 // Pair is a link without a network, its two ends joined by pipes that hold nothing: a write waits for its read.
-func Pair(opts Options) (a, b *Conn) {
-	opts = opts.withDefaults()
-	fromA, toB := io.Pipe()
-	fromB, toA := io.Pipe()
-	return over(fromB, toB, opts), over(fromA, toA, opts)
+func Pair(a, b Options) (*Conn, *Conn) {
+	readB, writeA := io.Pipe()
+	readA, writeB := io.Pipe()
+	return over(readA, writeA, a.withDefaults()), over(readB, writeB, b.withDefaults())
 }
 
 func over(in *io.PipeReader, out *io.PipeWriter, opts Options) *Conn {

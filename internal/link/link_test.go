@@ -323,7 +323,7 @@ func TestBothSidesSeeAPeerThatDies(t *testing.T) {
 func TestASlowConsumerIsNotADeadPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opts := link.Options{Ping: time.Second, Dead: 5 * time.Second, Queue: 1}
-		from, to := link.Pair(opts)
+		from, to := link.Pair(opts, opts)
 		const n = 40
 		results := make(chan error, 1)
 		go func() {
@@ -361,7 +361,7 @@ func TestASlowConsumerIsNotADeadPeer(t *testing.T) {
 
 func TestASilentPeerIsDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		quiet, waits := link.Pair(link.Options{Ping: time.Hour, Dead: 5 * time.Second})
+		quiet, waits := link.Pair(link.Options{Ping: time.Hour}, link.Options{Dead: 5 * time.Second})
 		began := time.Now()
 		<-waits.Done()
 		if took := time.Since(began); took < 5*time.Second || took > 6*time.Second || !strings.Contains(waits.Err().Error(), "silent") {
