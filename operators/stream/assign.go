@@ -15,6 +15,7 @@ type Run struct {
 	Ended  map[string]bool               // stages of which all slots said "ended" in this run; stored by the server (C5)
 	Splits map[string][]physical.SplitOf // by "stage/fragment": of bounded sources, in the order in which they were listed for this run (C8)
 	Held   map[string]bool               // stages that may not run yet: their splits have not been listed
+	Hash   string                        // of the graph: a slot that was assigned with another one gets a new term, under which it runs with this one
 	Paused bool
 }
 
@@ -24,6 +25,7 @@ type Owned struct {
 	Run  uint64          `json:"run"`
 	Task string          `json:"task,omitempty"`
 	Term uint64          `json:"term"`
+	Hash string          `json:"hash,omitempty"` // of the graph that it runs
 }
 
 // State is the whole assignment, stored by the server before it is sent. Slots are sorted.
@@ -106,7 +108,7 @@ func (a *assignment) stage(run Run, s physical.Stage, workers []string) {
 		for i := range slots {
 			slots[i] = checkpoint.Slot{Pipeline: run.Graph.Pipeline, UID: run.UID, Stage: s.Name, Fragment: f.Name, Index: i}
 		}
-		a.fragment(run.Run, slots, hosts)
+		a.fragment(run, slots, hosts)
 	}
 }
 
@@ -131,7 +133,7 @@ func (a *assignment) hosts(run Run, s physical.Stage, workers []string) []string
 }
 
 // fragment shares one fragment's slots out: each host gets the same number, or one more.
-func (a *assignment) fragment(run uint64, slots []checkpoint.Slot, hosts []string) {
+func (a *assignment) fragment(run Run, slots []checkpoint.Slot, hosts []string) {
 	if len(hosts) == 0 {
 		for _, s := range slots {
 			if o, ok := a.previous[s]; ok {
@@ -192,10 +194,10 @@ func (a *assignment) idlest(hosts []string, quota map[string]int) string {
 	return best
 }
 
-func (a *assignment) give(run uint64, s checkpoint.Slot, task string) {
+func (a *assignment) give(run Run, s checkpoint.Slot, task string) {
 	o := a.previous[s]
-	if o.Task != task || o.Run != run || o.Term == 0 {
-		o = Owned{Slot: s, Run: run, Task: task, Term: o.Term + 1}
+	if o.Task != task || o.Run != run.Run || o.Hash != run.Hash || o.Term == 0 {
+		o = Owned{Slot: s, Run: run.Run, Task: task, Term: o.Term + 1, Hash: run.Hash}
 	}
 	a.next[s] = o
 	a.load[task]++

@@ -1,9 +1,10 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -39,6 +40,7 @@ type stageRun struct {
 type pipeline struct {
 	run
 	stack   string
+	hash    string // of the graph
 	name    string
 	latest  map[checkpoint.Slot]physical.SlotReport
 	waiting string
@@ -263,18 +265,21 @@ func add(to *checkpoint.Counters, c checkpoint.Counters) {
 	to.Written += c.Written
 }
 
-// setGraph takes a graph that may differ in what touches neither positions nor state, and reports whether it does.
-func (p *pipeline) setGraph(g physical.Graph) bool {
+// setGraph takes a graph that may differ in what touches neither positions nor state. Its hash stands in the assignment, so that slots which run
+// another one are given new terms, also by a server that died in between.
+func (p *pipeline) setGraph(g physical.Graph) error {
 	for _, s := range g.Stages {
 		if p.Stages[s.Name] == nil {
 			p.Stages[s.Name] = &stageRun{Slots: map[int]checkpoint.Counters{}, Splits: map[string][]physical.SplitOf{}}
 		}
 	}
-	if sameJSON(p.Graph, g) {
-		return false
+	data, err := json.Marshal(g)
+	if err != nil {
+		return fmt.Errorf("hash the graph of pipeline %s: %w", p.name, err)
 	}
-	p.Graph, p.dirty = g, true
-	return true
+	sum := sha256.Sum256(data)
+	p.Graph, p.hash, p.dirty = g, hex.EncodeToString(sum[:8]), true
+	return nil
 }
 
 // setHomes says which Kafka holds each fragment's changelog, before anybody else sees the graph.
@@ -288,9 +293,3 @@ func setHomes(g *physical.Graph, services map[string]operators.ServiceSpec) {
 
 // pipelineKey is where a pipeline's run is stored.
 func pipelineKey(stack, name string) string { return "pipelines/" + stack + "/" + name }
-
-func sameJSON(a, b any) bool {
-	x, errA := json.Marshal(a)
-	y, errB := json.Marshal(b)
-	return errA == nil && errB == nil && bytes.Equal(x, y)
-}

@@ -154,16 +154,3 @@ func TestAStoredRunComesBackWithAllThatEnded(t *testing.T) {
 		t.Error("a broken record was read")
 	}
 }
-
-func TestAGraphThatIsTheSameChangesNothing(t *testing.T) {
-	p := newPipeline("s", twoStages("/in"))
-	p.dirty = false
-	if p.setGraph(twoStages("/in")) || p.dirty {
-		t.Error("the same graph is a change")
-	}
-	next := twoStages("/in")
-	next.Stages[0].MaxWorkers = 1
-	if !p.setGraph(next) || !p.dirty || p.Graph.Stages[0].MaxWorkers != 1 {
-		t.Error("another graph is no change")
-	}
-}

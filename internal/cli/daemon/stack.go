@@ -310,26 +310,14 @@ func (s *stack) sync(ctx context.Context) error {
 			}
 			s.pipelines = append(s.pipelines, p)
 		}
-		if p.setGraph(*g) {
-			s.release(p)
+		if err := p.setGraph(*g); err != nil {
+			return err
 		}
 		if err := s.d.savePipeline(ctx, p); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// release takes a pipeline's slots from their owners: the next assignment gives each a new term, under which it runs with the new graph.
-func (s *stack) release(p *pipeline) {
-	next := s.assigned
-	next.Slots = slices.Clone(next.Slots)
-	for i := range next.Slots {
-		if next.Slots[i].Slot.UID == p.UID {
-			next.Slots[i].Task = ""
-		}
-	}
-	s.assigned = next
 }
 
 // owns reports whether a task id is one of this stack's.

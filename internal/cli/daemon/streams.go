@@ -215,7 +215,7 @@ func channelsMissing(p plan.Plan) string {
 
 // runOf is what the assignment must know of a pipeline.
 func (s *stack) runOf(ctx context.Context, p *pipeline) stream.Run {
-	r := stream.Run{PipelineRun: physical.PipelineRun{UID: p.UID, Run: p.Run, Graph: p.Graph}, Ended: map[string]bool{}, Held: map[string]bool{}, Splits: map[string][]physical.SplitOf{}}
+	r := stream.Run{PipelineRun: physical.PipelineRun{UID: p.UID, Run: p.Run, Graph: p.Graph}, Ended: map[string]bool{}, Held: map[string]bool{}, Splits: map[string][]physical.SplitOf{}, Hash: p.hash}
 	for i := range p.Graph.Stages {
 		st := &p.Graph.Stages[i]
 		sr := p.Stages[st.Name]

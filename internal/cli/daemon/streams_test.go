@@ -120,20 +120,46 @@ func TestASlotThatItsLogHasFencedIsGivenAHigherTerm(t *testing.T) {
 	}
 }
 
-func TestAReleasedPipelinesSlotsAreGivenOutUnderNewTermsAndNoOthers(t *testing.T) {
+func TestSlotsOfAChangedGraphAreGivenOutUnderNewTermsAndNoOthers(t *testing.T) {
 	d := newDaemon()
 	s := d.newStack("s")
 	p, q := newPipeline("s", twoStages("/in")), newPipeline("s", twoStages("/in"))
-	s.assigned = owned(p, "a", "b")
-	s.assigned.Slots = append(s.assigned.Slots, owned(q, "a").Slots...)
-	before := s.assigned.Slots
-	s.release(p)
-	var got []string
-	for _, o := range s.assigned.Slots {
-		got = append(got, o.Task)
+	for _, one := range []*pipeline{p, q} {
+		one.Stages["load"].Listed = true
+		if err := one.setGraph(one.Graph); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if !slices.Equal(got, []string{"", "", "a"}) || before[0].Task != "a" {
-		t.Errorf("the owners are %q, and %q before", got, before[0].Task)
+	request := func() stream.Request {
+		return stream.Request{Runs: []stream.Run{s.runOf(t.Context(), p), s.runOf(t.Context(), q)}, Workers: []string{"a"}, Previous: s.assigned}
+	}
+	s.assigned = stream.Assign(request())
+	if same := stream.Assign(request()); same.Revision != s.assigned.Revision {
+		t.Errorf("nothing changed, and the assignment did: %+v", same)
+	}
+	next := twoStages("/in")
+	next.Stages[0].MaxWorkers = 1
+	if err := p.setGraph(next); err != nil {
+		t.Fatal(err)
+	}
+	terms := map[string][]uint64{}
+	for _, o := range stream.Assign(request()).Slots {
+		if o.Task != "" {
+			terms[o.Slot.UID] = append(terms[o.Slot.UID], o.Term)
+		}
+	}
+	for _, term := range terms[p.UID] {
+		if term != 2 {
+			t.Errorf("slots of the changed pipeline have the terms %v, want 2", terms[p.UID])
+		}
+	}
+	for _, term := range terms[q.UID] {
+		if term != 1 {
+			t.Errorf("slots of the other have the terms %v, want 1", terms[q.UID])
+		}
+	}
+	if len(terms[p.UID]) == 0 || len(terms[q.UID]) == 0 {
+		t.Errorf("nobody was given a slot: %v", terms)
 	}
 }
 
@@ -172,6 +198,20 @@ func TestAStageIsHeldUntilItsSplitsAreListed(t *testing.T) {
 	if run = s.runOf(t.Context(), p); run.Held["sum"] || !run.Ended["load"] {
 		t.Errorf("a stage that reads nothing bounded is held: %+v", run)
 	}
+}
+
+func TestSplitsAreListedByOneAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDaemon()
+		d.withGroup(t)
+		p := newPipeline("s", twoStages("/in"))
+		p.listing["load"] = true // somebody is on it, and takes longer than the pause
+		d.newStack("s").runOf(t.Context(), p)
+		synctest.Wait()
+		if len(d.work) != 0 {
+			t.Error("they are listed twice at the same time")
+		}
+	})
 }
 
 func TestAPipelineSaysWhyItsSplitsAreNotListedUntilTheyAre(t *testing.T) {
