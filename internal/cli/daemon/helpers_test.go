@@ -120,6 +120,20 @@ func (tasks) Command(context.Context, operators.Launch, operators.Placement, res
 	return operators.TaskSpec{}, nil
 }
 
+// scripted is all that a reconciler meets.
+type scripted interface {
+	reconcile.Master
+	reconcile.Kind
+	reconcile.Store
+}
+
+// launched is a world in which a worker was launched and no status has come.
+type launched struct{ tasks }
+
+func (launched) Load(string) []byte {
+	return []byte(`{"nonce": "n", "attempts": {"workers-0:launch": {"total": 1, "task": "s.workers-0.worker.n.1"}}}`)
+}
+
 // taskOf is a task of a pod of the stack "s".
 func taskOf(service string, index int, state resources.TaskState) resources.TaskStatus {
 	pod := operators.PodSpec{Stack: "s", Service: service, Index: index, Task: "worker", Revision: "r"}
@@ -130,8 +144,11 @@ func taskOf(service string, index int, state resources.TaskState) resources.Task
 func workerID(index int) string { return string(taskOf("workers", index, "").Task) }
 
 // observing is a service whose reconciler has seen the tasks. It must be called in a synctest bubble.
-func observing(t *testing.T, spec operators.ServiceSpec, seen tasks) *service {
+func observing(t *testing.T, spec operators.ServiceSpec, seen scripted) *service {
 	t.Helper()
+	if seen == nil {
+		seen = tasks(nil) // there are none
+	}
 	rec, err := reconcile.New(reconcile.Config{Spec: spec, Kind: seen, Master: seen, Store: seen, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
