@@ -130,6 +130,9 @@ func TestAnAppliedStackIsStoredAndComesBackAndTheSameFileChangesNothing(t *testi
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !d.stacks["s"].record.Down || d.stacks["s"].status().State != "stopped" {
+		t.Errorf("a server that stops shows %+v", d.stacks["s"].status())
+	}
 	if again, err := d.beginShutdown(t.Context()); err != nil || again != stopped {
 		t.Errorf("a second shutdown is another one: %v", err)
 	}
@@ -215,6 +218,28 @@ func TestWorkersEndBeforeWhatTheyWriteTo(t *testing.T) {
 		}
 		if workers.stop() != 1 {
 			t.Errorf("%d tasks of the workers may run, want 1", workers.stop())
+		}
+	})
+}
+
+func TestAStopWaitsForALaunchThatNobodySpokeOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := observing(t, operators.ServiceSpec{Stack: "s", Name: "workers", Operator: operators.Stream, Size: 1}, launched{})
+		for range 3 {
+			if got := v.stop(); got != 1 {
+				t.Errorf("%d tasks may run, want 1", got)
+			}
+			synctest.Wait()
+		}
+	})
+}
+
+func TestTasksThatAreScaledInAreShownWhileTheyRunAndAreNotReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := observing(t, operators.ServiceSpec{Stack: "s", Name: "workers", Operator: operators.Stream, Size: 2},
+			tasks{taskOf("workers", 0, resources.Running), taskOf("workers", 1, resources.Failed), taskOf("workers", 2, resources.Running)})
+		if got := v.status(false); got.Ready != 1 || len(v.tasks()) != 3 {
+			t.Errorf("%d of %d are ready, and %d tasks are shown; want 1 and 3", got.Ready, got.Want, len(v.tasks()))
 		}
 	})
 }

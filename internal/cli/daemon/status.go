@@ -96,8 +96,8 @@ func (v *service) status(down bool) api.Service {
 	st := v.rec.Status()
 	out.Plan, out.Took = st.Plan.String(), st.Took
 	running := 0
-	for _, t := range st.Observed.Tasks {
-		if t.State == resources.Running {
+	for pod, t := range st.Observed.Tasks {
+		if i, ok := stream.Index(v.spec.Name, pod); ok && i < v.spec.Size && t.State == resources.Running {
 			running++
 		}
 	}
