@@ -35,6 +35,7 @@ func (t *table) header() []byte {
 
 // appendRow appends one row with its write timestamp in microseconds.
 func (t *table) appendRow(dst []byte, b *column.Batch, row int, written int64) ([]byte, error) {
+	start := len(dst)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(written))
 	for i, f := range t.fields {
 		c := &b.Cols[i]
@@ -64,8 +65,18 @@ func (t *table) appendRow(dst []byte, b *column.Batch, row int, written int64) (
 			dst = append(binary.AppendUvarint(dst, uint64(len(v))+1), v...)
 		}
 	}
+	if n := len(dst) - start; n > maxRowBytes {
+		return dst, failValue("row %d has %d bytes, and a row of a table may have at most %d", row, n, maxRowBytes)
+	}
 	return dst, t.checkKey(b, row)
 }
+
+// maxKeyBytes is the longest part of a primary key (FBUtilities.MAX_UNSIGNED_SHORT). maxRowBytes is well below the 1 MiB of an outbox record and
+// the 4 MiB of a mutation.
+const (
+	maxKeyBytes = 65535
+	maxRowBytes = 768 << 10
+)
 
 // checkKey refuses keys that the server would refuse after the commit, when nothing can be done about them.
 func (t *table) checkKey(b *column.Batch, row int) error {
@@ -73,6 +84,9 @@ func (t *table) checkKey(b *column.Batch, row int) error {
 		for _, i := range keys {
 			if b.Cols[i].IsNull(row) {
 				return failValue("row %d: field %q is null, and it is part of the primary key", row, t.fields[i].Name)
+			}
+			if c := &b.Cols[i]; (c.Kind == column.String || c.Kind == column.Bytes) && c.Spans[row].Len > maxKeyBytes {
+				return failValue("row %d: field %q has %d bytes, and cassandra's keys have at most %d", row, t.fields[i].Name, c.Spans[row].Len, maxKeyBytes)
 			}
 		}
 	}

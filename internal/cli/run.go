@@ -43,7 +43,7 @@ func (a *app) runCommand() *cobra.Command {
 
 // channels looks deployed channels up, once each, while a file is compiled.
 type channels struct {
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // a look-up lives as long as the one compilation that asks it
 	client func() (*api.Client, error)
 	found  map[string]api.Channel
 	failed map[string]error
@@ -87,7 +87,12 @@ func (a *app) runSource(ctx context.Context, client *api.Client, path string, sr
 		return err
 	}
 	services := map[string]physical.Connection{}
-	for _, c := range lookup.found {
+	for ref, c := range lookup.found {
+		if c.Channel.Kafka != nil {
+			// Its records are of every run so far, and where one ends and the next begins is known to the pipeline's own readers only.
+			return fault.Invalid("E-NOTYET", "run", path, fault.Causef("it reads the Kafka channel %s of a deployed pipeline, which `weir run` cannot tell the runs of yet", ref),
+				fault.Hint("read it in a stage of that pipeline, or a table that one of its stages writes"))
+		}
 		services[serviceName(c.Channel)] = c.Connection
 	}
 	log := slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelWarn}))

@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/weir-project/weir/pipelines/column"
 )
@@ -179,7 +180,14 @@ func appendText(c *column.Column, f column.Field, text []byte, quoted bool) stri
 		return ""
 	}
 	switch f.Kind {
-	case column.String, column.Bytes:
+	case column.String:
+		if !utf8.Valid(text) {
+			// As JSON it would become something else, and its key's partition with it.
+			return fmt.Sprintf("%.40q is not UTF-8; convert the file (iconv -f latin1 -t utf-8), or make the field bytes", text)
+		}
+		c.AppendString(text)
+		return ""
+	case column.Bytes:
 		c.AppendString(text)
 		return ""
 	case column.Int64:

@@ -49,6 +49,13 @@ func AppendKey(dst []byte, b *column.Batch, row int, cols []int) []byte {
 	}
 	dst = append(dst, '[')
 	for i, c := range cols {
+		if k := &b.Cols[c]; k.Kind == column.Float64 && !k.IsNull(row) && k.Floats[row] == 0 {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = append(dst, '0') // 0 and -0 are one key
+			continue
+		}
 		if i > 0 {
 			dst = append(dst, ',')
 		}

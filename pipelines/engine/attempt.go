@@ -37,6 +37,7 @@ type attempt struct {
 	drop      []checkpoint.KV            // state of an earlier run, deleted by the first commit
 	moved     bool                       // rows were read since the last commit
 
+	attention  time.Time // the clock of idleness, see listened
 	deliveries chan delivery
 	marks      chan observation
 }
@@ -149,8 +150,8 @@ func (a *attempt) start(ctx context.Context) error {
 		}
 	}
 	a.trackTimes()
-	now := a.cfg.Clock.now()
-	if err := a.flow.advance(now); err != nil {
+	a.attention = a.cfg.Clock.now()
+	if err := a.flow.advance(a.attention); err != nil {
 		return err
 	}
 	for _, s := range a.sources {
@@ -175,8 +176,10 @@ func (a *attempt) loop(ctx context.Context) error {
 	timer := time.NewTimer(a.cfg.CommitInterval)
 	defer timer.Stop()
 	for !a.ended() {
+		listening := a.cfg.Clock.now()
 		select {
 		case d := <-a.deliveries:
+			a.listened(listening)
 			if err := a.take(d); err != nil {
 				return err
 			}
@@ -186,10 +189,12 @@ func (a *attempt) loop(ctx context.Context) error {
 				}
 			}
 		case o := <-a.marks:
+			a.listened(listening)
 			if err := a.observe(o); err != nil {
 				return err
 			}
 		case <-timer.C:
+			a.listened(listening)
 			if err := a.tick(ctx); err != nil {
 				return err
 			}
@@ -208,6 +213,13 @@ func (a *attempt) loop(ctx context.Context) error {
 	return a.finish(ctx)
 }
 
+// listened adds to the slot's attention the time for which it waited for its sources. While it commits, applies an outbox, or stands still with its whole
+// process (a paused one waits for longer than its own timer), its sources cannot be heard, and silence that nobody listened to is no idleness: the
+// watermark would pass rows that wait at the door.
+func (a *attempt) listened(since time.Time) {
+	a.attention = a.attention.Add(min(a.cfg.Clock.now().Sub(since), 2*a.cfg.CommitInterval))
+}
+
 // take processes one delivery and gives its batch back.
 func (a *attempt) take(d delivery) error {
 	if d.err != nil && !errors.Is(d.err, io.EOF) {
@@ -219,7 +231,7 @@ func (a *attempt) take(d delivery) error {
 		sp.giveBack()
 		return nil
 	}
-	a.flow.now = began
+	a.flow.now = a.attention
 	if d.err != nil {
 		a.endSplit(sp, d.position)
 	} else if err := a.push(d); err != nil {
@@ -230,7 +242,7 @@ func (a *attempt) take(d delivery) error {
 	}
 	a.moved = true
 	a.endFollowed(d.source)
-	if err := a.flow.advance(began); err != nil {
+	if err := a.flow.advance(a.attention); err != nil {
 		return err
 	}
 	sp.giveBack()
@@ -287,7 +299,7 @@ func (a *attempt) ended() bool {
 
 // tick is the end of a commit interval.
 func (a *attempt) tick(ctx context.Context) error {
-	if err := a.flow.advance(a.cfg.Clock.now()); err != nil {
+	if err := a.flow.advance(a.attention); err != nil {
 		return err
 	}
 	if a.cfg.Fragment.Once {
@@ -304,7 +316,7 @@ func (a *attempt) tick(ctx context.Context) error {
 // finish is the end of a bounded input: the last windows fire, the sinks complete what they held back, the last commit says so, the outbox is applied,
 // and one more small commit says that.
 func (a *attempt) finish(ctx context.Context) error {
-	if err := a.flow.advance(a.cfg.Clock.now()); err != nil {
+	if err := a.flow.advance(a.attention); err != nil {
 		return err
 	}
 	for _, v := range a.flow.nodes {

@@ -340,5 +340,5 @@ func (a *attempt) observe(o observation) error {
 	}
 	o.source.place = o.next
 	a.endFollowed(o.source)
-	return a.flow.advance(a.cfg.Clock.now())
+	return a.flow.advance(a.attention)
 }
