@@ -154,3 +154,17 @@ func TestAStoredRunComesBackWithAllThatEnded(t *testing.T) {
 		t.Error("a broken record was read")
 	}
 }
+
+func TestAChangedGraphIsTakenAndWhatItsStagesHaveDoneStays(t *testing.T) {
+	p := newPipeline("s", twoStages("/in"))
+	p.report(p.says("load", 1, "ended", 7, 0), then)
+	next := twoStages("/in")
+	next.Stages = append(next.Stages, physical.Stage{Name: "more"})
+	p.dirty = false
+	if err := p.setGraph(next); err != nil {
+		t.Fatal(err)
+	}
+	if !p.dirty || len(p.Graph.Stages) != 3 || p.Stages["load"].Slots[1].In != 7 || p.Stages["more"] == nil {
+		t.Errorf("the run is %+v", p.run)
+	}
+}
