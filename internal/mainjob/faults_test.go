@@ -1,7 +1,6 @@
 package mainjob
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"sort"
@@ -37,15 +36,7 @@ func TestRandomKills(t *testing.T) {
 	w.must("up", w.stack)
 	for round := range rounds {
 		late := w.lateCounts()
-		done := make(chan error, 1)
-		began := time.Now()
-		go func() {
-			out, err := w.weir("rerun", "flights")
-			if err != nil {
-				err = fmt.Errorf("%w\n%s", err, out)
-			}
-			done <- err
-		}()
+		began, done := time.Now(), w.rerun()
 		w.awaitMiddle(uint64(round+2), int64(random.IntN(want.Rows)))
 		killed := w.killSome(random, 1+random.IntN(3))
 		if err := <-done; err != nil {

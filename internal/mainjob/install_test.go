@@ -64,6 +64,19 @@ func (w *install) weir(args ...string) (string, error) {
 	return out.String() + errs.String(), err
 }
 
+// rerun starts the next run of the demo's pipeline and tells when the command has ended.
+func (w *install) rerun() <-chan error {
+	done := make(chan error, 1)
+	go func() {
+		out, err := w.weir("rerun", "flights")
+		if err != nil {
+			err = fmt.Errorf("%w\n%s", err, out)
+		}
+		done <- err
+	}()
+	return done
+}
+
 // must is weir for commands that have to succeed.
 func (w *install) must(args ...string) string {
 	w.t.Helper()

@@ -56,15 +56,7 @@ func TestMainJob(t *testing.T) {
 		t.Run("kill -9 of "+victim.name, func(t *testing.T) {
 			w.t = t
 			late, before := w.lateCounts(), w.pids()
-			done := make(chan error, 1)
-			began := time.Now()
-			go func() {
-				out, err := w.weir("rerun", "flights")
-				if err != nil {
-					err = fmt.Errorf("%w\n%s", err, out)
-				}
-				done <- err
-			}()
+			began, done := time.Now(), w.rerun()
 			w.awaitMiddle(uint64(i+2), int64(want.Rows/2))
 			pid := victim.kill()
 			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {

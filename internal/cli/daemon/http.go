@@ -11,6 +11,7 @@ import (
 	"github.com/weir-project/weir/internal/cli/api"
 	"github.com/weir-project/weir/internal/fault"
 	"github.com/weir-project/weir/internal/security"
+	"github.com/weir-project/weir/stacks"
 )
 
 // routes is the server's whole API. Every route names the roles that may call it: a route without them cannot be written down here.
@@ -123,12 +124,17 @@ func decode(r *http.Request, v any) error {
 	return nil
 }
 
-func (d *Daemon) putStack(r *http.Request) (any, error) {
-	var b api.Bundle
+// bundleOf reads a stack that was sent, and checks it.
+func bundleOf(r *http.Request) (b api.Bundle, resolved *stacks.Resolved, err error) {
 	if err := decode(r, &b); err != nil {
-		return nil, err
+		return b, nil, err
 	}
-	resolved, err := resolve(b)
+	resolved, err = resolve(b)
+	return b, resolved, err
+}
+
+func (d *Daemon) putStack(r *http.Request) (any, error) {
+	b, resolved, err := bundleOf(r)
 	if err != nil {
 		return nil, err
 	}
@@ -139,11 +145,7 @@ func (d *Daemon) putStack(r *http.Request) (any, error) {
 }
 
 func (d *Daemon) postPlan(r *http.Request) (any, error) {
-	var b api.Bundle
-	if err := decode(r, &b); err != nil {
-		return nil, err
-	}
-	resolved, err := resolve(b)
+	_, resolved, err := bundleOf(r)
 	if err != nil {
 		return nil, err
 	}
