@@ -116,7 +116,7 @@ func (a *app) server(ctx context.Context) (*api.Client, error) {
 	defer l.root.Close()
 	c, err := l.client()
 	if err == nil {
-		err = l.ping(ctx, c)
+		c, err = l.ping(ctx, c)
 	}
 	if err != nil {
 		return nil, noServer(l, err)
@@ -124,40 +124,20 @@ func (a *app) server(ctx context.Context) (*api.Client, error) {
 	return c, nil
 }
 
-// ping asks for the version. Where the connection is refused the server may have been killed a moment ago: its supervisor brings it
-// back, so a live supervisor is given three seconds, and a dead one is started again (C3).
-func (l *local) ping(ctx context.Context, c *api.Client) error {
+// ping asks for the version. Where nobody answers the server may have been killed a moment ago: its supervisor brings it back and is waited for, and a
+// dead supervisor is started again (C3). The client that it returns is that of the server that answers, whose address may be another.
+func (l *local) ping(ctx context.Context, c *api.Client) (*api.Client, error) {
 	err := version(ctx, c)
 	if err == nil {
-		return l.superviseAgain()
+		return c, l.superviseAgain()
 	}
 	if !errors.Is(err, api.ErrUnreachable) || !l.wanted() {
-		return err
+		return nil, err
 	}
 	if err := l.supervise(); err != nil {
-		return err
+		return nil, err
 	}
-	return l.await(ctx, c, 15*time.Second)
-}
-
-// await asks until a server answers.
-func (l *local) await(ctx context.Context, c *api.Client, limit time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		var v api.Version
-		err := c.Do(ctx, "GET", "/v1/version", nil, &v)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-tick.C:
-		}
-	}
+	return l.awaitServer(ctx) // which may listen elsewhere now
 }
 
 // noServer says why no server answers, and what starts one; any other error is returned as it is.

@@ -163,12 +163,7 @@ func (d *Daemon) savePipeline(ctx context.Context, p *pipeline) error {
 	if !p.dirty {
 		return nil
 	}
-	data, err := json.Marshal(p.run)
-	if err != nil {
-		return fmt.Errorf("store the run of pipeline %s: %w", p.name, err)
-	}
-	err = d.store.Update(ctx, pipelineKey(p.stack, p.name), func([]byte) ([]byte, error) { return data, nil })
-	if err != nil {
+	if err := d.put(ctx, pipelineKey(p.stack, p.name), p.run); err != nil {
 		return fmt.Errorf("store the run of pipeline %s: %w", p.name, err)
 	}
 	p.dirty = false

@@ -135,14 +135,19 @@ func (d *Daemon) apply(ctx context.Context, b api.Bundle, r *stacks.Resolved, re
 }
 
 func (d *Daemon) saveStack(ctx context.Context, name string, record stackRecord) error {
-	data, err := json.Marshal(record)
-	if err != nil {
-		return fmt.Errorf("store stack %s: %w", name, err)
-	}
-	if err := d.store.Update(ctx, "stacks/"+name, func([]byte) ([]byte, error) { return data, nil }); err != nil {
+	if err := d.put(ctx, "stacks/"+name, record); err != nil {
 		return fmt.Errorf("store stack %s: %w", name, err)
 	}
 	return nil
+}
+
+// put stores v as JSON under a key that this server alone writes.
+func (d *Daemon) put(ctx context.Context, key string, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return keep{d}.Save(ctx, key, data)
 }
 
 // check refuses what cannot be carried out: a service that fits nowhere, a port that is taken, a removal, a pipeline that cannot go on.

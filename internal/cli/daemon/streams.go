@@ -233,11 +233,7 @@ func (s *stack) runOf(ctx context.Context, p *pipeline) stream.Run {
 
 // saveAssigned stores an assignment before anybody hears of it, so that no term is given out twice (I8).
 func (s *stack) saveAssigned(ctx context.Context, next stream.State) error {
-	data, err := json.Marshal(next)
-	if err != nil {
-		return fmt.Errorf("store the assignment of %s: %w", s.name, err)
-	}
-	if err := s.d.store.Update(ctx, "assigned/"+s.name, func([]byte) ([]byte, error) { return data, nil }); err != nil {
+	if err := s.d.put(ctx, "assigned/"+s.name, next); err != nil {
 		return fmt.Errorf("store the assignment of %s: %w", s.name, err)
 	}
 	s.assigned = next
