@@ -102,30 +102,17 @@ func (a *app) runSource(ctx context.Context, client *api.Client, path string, sr
 	if client != nil {
 		shown = io.Discard // part of another command, whose progress has been shown
 	}
-	p := console.NewProgress(shown)
-	res, err := engine.RunLocal(ctx, engine.Local{Graph: *g, Connections: pool.With(services, "local"), Out: a.out, Log: log,
-		Progress: func(lp engine.LocalProgress) { p.Show(localLines(lp)) }})
-	p.Close()
-	if err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
+	p := newRunProgress(console.NewProgress(shown))
+	res, err := engine.RunLocal(ctx, engine.Local{Graph: *g, Connections: pool.With(services, "local"), Out: p.beside(a.out), Log: log, Progress: p.show})
+	p.close()
+	if client == nil && (err == nil || ctx.Err() != nil) {
+		fmt.Fprintf(a.err, "%s: %s\n", g.Pipeline, summary(res))
+	}
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
 		return fault.New("E-RUN", "run", path, fault.Cause(err))
-	}
-	if client == nil {
-		n := res.Counters()
-		fmt.Fprintf(a.err, "%s: %s rows in, %s out in %.2fs (%s rows/s)\n", g.Pipeline, group(n.In), group(n.Written), res.Took.Seconds(), group(int64(float64(n.In)/max(res.Took.Seconds(), 1e-9))))
-	}
-	return nil
-}
-
-func localLines(lp engine.LocalProgress) []console.Line {
-	r := lp.Report
-	if r.State == "running" || r.State == "starting" {
-		return []console.Line{{Key: lp.Stage, Text: r.State, Note: group(r.Counters.In) + " rows in"}}
-	}
-	if r.State == "waiting" {
-		return []console.Line{{Key: lp.Stage, Text: "waiting: " + r.Reason}}
 	}
 	return nil
 }

@@ -91,6 +91,15 @@ func (p *Progress) say(lines []Line) {
 	}
 }
 
+// Clear takes the picture away, so that something else can be written to the same terminal; the next Show draws it again below.
+func (p *Progress) Clear() {
+	if !p.live || p.drawn == 0 {
+		return
+	}
+	fmt.Fprintf(p.w, "\x1b[%dA\x1b[J", p.drawn) // up, and all that is below away
+	p.drawn = 0
+}
+
 // Close leaves the last picture standing.
 func (p *Progress) Close() { p.drawn = 0 }
 

@@ -110,6 +110,20 @@ func TestOnATerminalThePictureIsRedrawnInItsPlace(t *testing.T) {
 	}
 }
 
+func TestWhatElseIsWrittenStandsAboveThePicture(t *testing.T) {
+	p, b, _ := clocked()
+	p.live = true
+	p.Clear() // nothing is shown yet
+	p.Show([]Line{{Key: "a", Text: "x"}, {Key: "b", Text: "y"}})
+	p.Clear()
+	b.WriteString("a row\n")
+	p.Show([]Line{{Key: "a", Text: "x"}})
+	want := "\x1b[2K· a          x\n\x1b[2K· b          y\n" + "\x1b[2A\x1b[J" + "a row\n" + "\x1b[2K· a          x\n"
+	if b.String() != want {
+		t.Errorf("got\n%q\nwant\n%q", b.String(), want)
+	}
+}
+
 func TestALineThatIsTooWideIsClippedByCells(t *testing.T) {
 	for _, c := range []struct {
 		text  string

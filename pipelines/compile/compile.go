@@ -99,6 +99,7 @@ func (c *compiler) fragment(s *graph.Stage) physical.Fragment {
 		}
 	}
 	c.possible(s, f)
+	c.timed(s)
 	f.Fingerprint = fingerprint(f)
 	return f
 }

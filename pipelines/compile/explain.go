@@ -185,13 +185,21 @@ func mapText(c physical.MapConfig) string {
 	return "{" + strings.Join(out, ", ") + "}"
 }
 
-// connectorText names a connector with its format, and the file where it is one.
+// connectorText names a connector with its format, and what it reads or writes.
 func connectorText(connector, format string, config json.RawMessage) string {
-	var c graph.FileConfig
-	if json.Unmarshal(config, &c) != nil || c.Path == "" {
-		return connector + " " + format
+	var c struct {
+		graph.FileConfig
+		graph.SequenceConfig
 	}
-	return fmt.Sprintf("%s %s %s", connector, format, c.Path)
+	switch {
+	case json.Unmarshal(config, &c) != nil:
+		return connector + " " + format
+	case connector == "generator" && c.End == nil:
+		return fmt.Sprintf("numbers from %d on", c.Start)
+	case connector == "generator":
+		return fmt.Sprintf("numbers from %d to %d", c.Start, *c.End-1)
+	}
+	return strings.TrimSpace(strings.Join([]string{connector, format, c.Path}, " "))
 }
 
 // configText prints a config; one that cannot be read, which only a newer version can have written, prints as it is.

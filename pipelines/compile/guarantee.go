@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/weir-project/weir/internal/fault"
 	"github.com/weir-project/weir/pipelines/graph"
@@ -27,7 +28,7 @@ func (c *compiler) guarantee(s *graph.Stage, n *graph.Node) (g physical.SinkGuar
 		case cfg.Connector == "file":
 			g.Guarantee, g.Because = "exactly once", "a temporary file is renamed after the commit that names it"
 			if !s.Bounded {
-				c.bad(n.Pos, "E-GUARANTEE", fmt.Sprintf("stage %q", s.Name), fmt.Sprintf("%s writes a file, which is whole at the end of its input, and channel %q has no end", n.Path, endless(s)), "write to a channel, or read a source that ends; rolling files come in a later version")
+				c.bad(n.Pos, "E-GUARANTEE", fmt.Sprintf("stage %q", s.Name), fmt.Sprintf("%s writes a file, which is whole at the end of its input, and %s has no end", n.Path, endless(s)), "write to a channel, or read a source that ends; rolling files come in a later version")
 			}
 		case ch != nil && ch.Kafka != nil:
 			g.Guarantee, g.Because = "exactly once", "output, state and positions are one Kafka transaction"
@@ -39,13 +40,32 @@ func (c *compiler) guarantee(s *graph.Stage, n *graph.Node) (g physical.SinkGuar
 	return g, false
 }
 
+// endless names a source of the stage that does not end.
 func endless(s *graph.Stage) string {
 	for _, n := range s.Sources() {
-		if cfg := n.Config.(physical.ReadConfig); !cfg.Bounded {
-			return cfg.Channel
+		switch cfg := n.Config.(physical.ReadConfig); {
+		case cfg.Bounded:
+		case cfg.Channel == "":
+			return n.Path
+		default:
+			return fmt.Sprintf("channel %q", cfg.Channel)
 		}
 	}
 	return ""
+}
+
+// timed refuses windows that would never fire: of a source without an end the watermark advances by the bound on disorder alone (C10). Channels
+// bring the watermarks of their writers.
+func (c *compiler) timed(s *graph.Stage) {
+	combines := slices.IndexFunc(s.Nodes, func(n *graph.Node) bool { return n.Op == physical.OpCombine })
+	if combines < 0 {
+		return
+	}
+	for _, n := range s.Sources() {
+		if cfg := n.Config.(physical.ReadConfig); !cfg.Bounded && cfg.Channel == "" && cfg.Disorder == 0 {
+			c.bad(n.Pos, "E-WATERMARK", n.Path, fmt.Sprintf("it has no end and declares no bound on disorder, so the windows of %s would never fire", s.Nodes[combines].Path), fmt.Sprintf("add `weir: {%s: {disorder: 1s}}`: how much earlier than the newest event time a row may be", n.Path))
+		}
+	}
 }
 
 // outbox reports a sink that cannot join the transaction (D8).

@@ -88,8 +88,11 @@ func (c *compiler) splits(s *graph.Stage) division {
 		return division{slots: want, reason: "token ranges of " + strings.Join(tables, ", ")}
 	}
 	for _, n := range s.Sources() {
-		if n.Config.(physical.ReadConfig).Connector == "file" {
+		switch n.Config.(physical.ReadConfig).Connector {
+		case "file":
 			return division{slots: 1, reason: "a file is one split, read by one slot"}
+		case "generator":
+			return division{slots: 1, reason: "a sequence is one split, made by one slot"}
 		}
 	}
 	return division{slots: 1, reason: "the rows stand in the document"}

@@ -210,8 +210,16 @@ func (b *builder) modeOf(s *Stage) {
 		if ch := b.channels[c.Channel]; ch != nil && len(ch.Writers) > 0 {
 			hint += fmt.Sprintf("; `after: [%s]` does not help, as that stage has no end either", ch.Writers[0])
 		}
-		b.bad(or(s.ModePos, n.Pos), "E-BOUNDED", "build", what, fmt.Sprintf("mode is batch, but channel %q has no end", c.Channel), hint)
+		b.bad(or(s.ModePos, n.Pos), "E-BOUNDED", "build", what, fmt.Sprintf("mode is batch, but %s has no end", unended(n)), hint)
 	}
+}
+
+// unended names a source that has no end.
+func unended(n *Node) string {
+	if c := n.Config.(physical.ReadConfig); c.Channel != "" {
+		return fmt.Sprintf("channel %q", c.Channel)
+	}
+	return n.Path
 }
 
 // afterWriters: a table has no end of its own, so it is read when those who write it have ended.

@@ -58,6 +58,8 @@ func (i *infer) typed() *Node {
 	switch i.t.Type {
 	case "ReadFromCsv", "ReadFromJson", "ReadFromText":
 		n = i.readFile()
+	case "GenerateSequence":
+		n = i.sequence()
 	case "ReadFromChannel":
 		n = i.readChannel()
 	case "Create":

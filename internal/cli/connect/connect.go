@@ -15,6 +15,7 @@ import (
 	"github.com/weir-project/weir/connectors"
 	"github.com/weir-project/weir/connectors/cassandra"
 	"github.com/weir-project/weir/connectors/file"
+	"github.com/weir-project/weir/connectors/generator"
 	"github.com/weir-project/weir/connectors/kafka"
 	"github.com/weir-project/weir/pipelines/checkpoint"
 	"github.com/weir-project/weir/pipelines/column"
@@ -85,6 +86,8 @@ func (c *Connections) Source(ctx context.Context, cfg physical.ReadConfig, ch *p
 		return ownedSource{src, root}, nil
 	case cfg.Connector == "create":
 		return engine.NewCreateSource(cfg)
+	case cfg.Connector == "generator":
+		return generator.New(cfg)
 	}
 	return nil, fmt.Errorf("open a source: there is no connector %q", cfg.Connector)
 }
