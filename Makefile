@@ -9,7 +9,7 @@
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := build
-.PHONY: build run setup test test-short verify verify-race verify-demo verify-data verify-faults verify-start check vet fmt archtest darwin lint bench clean
+.PHONY: build generate run setup test test-short verify verify-race verify-demo verify-data verify-faults verify-start check vet fmt archtest darwin lint bench clean
 
 # A Go that is installed but not on the path is found; a distribution's Go may be set to never fetch a newer one.
 GO ?= $(firstword $(shell command -v go) $(wildcard /usr/local/go/bin/go /usr/lib/go-*/bin/go /snap/bin/go) go)
@@ -18,7 +18,7 @@ export GOTOOLCHAIN
 
 # The commit is stamped into the binaries where git can say it (not in a tarball, nor in a folder of another owner).
 STAMP := $(if $(shell git rev-parse --verify -q HEAD 2>/dev/null),auto,false)
-LIBRARY := connectors internal operators pipelines resources scripts stacks
+LIBRARY := charts connectors internal operators pipelines resources scripts stacks
 LINTER := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # The binaries hold no C: they run on any Linux of their architecture.
@@ -27,6 +27,10 @@ build:
 
 run: setup build
 	bin/weir up stacks/catalog/flights/stack.yaml
+
+# What is made from declarations; tests fail where it is stale.
+generate:
+	$(GO) test ./charts -run TestTheChartHoldsTheDefinition -rewrite
 
 setup:
 	@scripts/setup

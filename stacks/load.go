@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -18,8 +17,6 @@ import (
 
 // MaxSource is the largest document that is parsed, in bytes.
 const MaxSource = 1 << 20
-
-var identifier = regexp.MustCompile(`^[a-z][a-z0-9-]{0,19}$`)
 
 // Load parses and validates a Stack document. The error is a fault.List with every mistake found, at file:line:col.
 func Load(file string, src []byte) (*Stack, error) {
@@ -133,15 +130,16 @@ func (r *reader) other(root *yaml.Node) bool {
 
 func (r *reader) stack(root *yaml.Node) *Stack {
 	s := &Stack{Profile: Dev}
+	doc := Declaration()
 	var api, kind, spec *yaml.Node
-	r.entries(root, "stack", []string{"apiVersion", "kind", "metadata", "spec"}, func(key string, k, v *yaml.Node) {
+	r.entries(root, "stack", names(doc.Fields), func(key string, k, v *yaml.Node) {
 		switch key {
 		case "apiVersion":
 			api = v
 		case "kind":
 			kind = v
 		case "metadata":
-			r.entries(v, "metadata", []string{"name"}, func(_ string, _, v *yaml.Node) { s.Name = r.name(v, "stack") })
+			r.entries(v, "metadata", names(doc.at("metadata").Fields), func(_ string, _, v *yaml.Node) { s.Name = r.name(v, "stack") })
 		case "spec":
 			spec = v
 		}
@@ -159,7 +157,7 @@ func (r *reader) stack(root *yaml.Node) *Stack {
 		r.bad(root, "E-SPEC", "read stack", "spec", "there is none", "add `spec:` with `services:` below it")
 		return s
 	}
-	r.spec(s, spec)
+	r.spec(s, doc.at("spec"), spec)
 	return s
 }
 
@@ -170,33 +168,32 @@ func or(n, fallback *yaml.Node) *yaml.Node {
 	return fallback
 }
 
-// Names stand in certificates' common names, of at most 64 bytes, with a pod's index and a task's attempt behind them (X.509's ub-common-name).
-const maxName = 20
-
 func (r *reader) name(v *yaml.Node, what string) string {
-	if v.Kind != yaml.ScalarNode || !identifier.MatchString(v.Value) {
+	if v.Kind != yaml.ScalarNode || v.Tag != "!!str" || !matches(namePattern, v.Value) {
 		r.bad(v, "E-NAME", "read", what, fmt.Sprintf("the name %q is not of the form a-z, then a-z, 0-9 or -, at most %d", v.Value, maxName), "choose such a name")
 	}
 	return v.Value
 }
 
-func (r *reader) spec(s *Stack, spec *yaml.Node) {
-	r.entries(spec, "spec", []string{"profile", "services", "pipelines", "show"}, func(key string, _, v *yaml.Node) {
+func (r *reader) spec(s *Stack, decl Field, spec *yaml.Node) {
+	r.entries(spec, "spec", names(decl.Fields), func(key string, _, v *yaml.Node) {
+		f := decl.at(key)
 		switch key {
 		case "profile":
 			s.Profile = Profile(v.Value)
-			if s.Profile != Dev && s.Profile != Production {
-				r.bad(v, "E-PROFILE", "read stack", "profile", fmt.Sprintf("%q is unknown (profiles: dev, production)", v.Value), fault.DidYouMean(v.Value, []string{"dev", "production"}, "write `profile: dev`"))
+			if !f.allows(v.Value) {
+				r.bad(v, "E-PROFILE", "read stack", "profile", fmt.Sprintf("%q is unknown (profiles: %s)", v.Value, strings.Join(f.Words, ", ")), fault.DidYouMean(v.Value, f.Words, "write `profile: dev`"))
 			}
 		case "services":
 			r.entries(v, "services", nil, func(name string, k, v *yaml.Node) {
 				r.name(k, "service")
 				s.Services = append(s.Services, r.service(name, k, v))
 			})
+			r.atMost(v, f, len(s.Services))
 		case "pipelines":
-			s.Pipelines = r.refs(v, key)
+			s.Pipelines = r.refs(v, f)
 		case "show":
-			s.Show = r.refs(v, key)
+			s.Show = r.refs(v, f)
 		}
 	})
 	if len(s.Services) == 0 && len(r.errs) == 0 {
@@ -218,15 +215,23 @@ func (r *reader) roles(s *Stack, spec *yaml.Node) {
 	}
 }
 
-func (r *reader) refs(v *yaml.Node, what string) []Ref {
+// atMost refuses more entries than are declared.
+func (r *reader) atMost(v *yaml.Node, f Field, n int) {
+	if n > f.Most {
+		r.bad(v, "E-NUMBER", "read stack", f.Name, fmt.Sprintf("%d are there, at most %d may be", n, f.Most), "make two stacks of it")
+	}
+}
+
+func (r *reader) refs(v *yaml.Node, f Field) []Ref {
 	if v.Kind != yaml.SequenceNode {
-		r.bad(v, "E-TYPE", "read stack", what, "a list of file names is expected", "write `"+what+": [flights.yaml]`")
+		r.bad(v, "E-TYPE", "read stack", f.Name, "a list of file names is expected", "write `"+f.Name+": [flights.yaml]`")
 		return nil
 	}
+	r.atMost(v, f, len(v.Content))
 	var out []Ref
 	for _, n := range v.Content {
-		if n.Kind != yaml.ScalarNode || n.Value == "" || strings.HasPrefix(n.Value, "/") || slices.Contains(strings.Split(n.Value, "/"), "..") {
-			r.bad(n, "E-PATH", "read stack", what, fmt.Sprintf("%q is not a path below the stack file", n.Value), "put the pipeline beside the stack file")
+		if n.Kind != yaml.ScalarNode || n.Tag != "!!str" || len(n.Value) > maxPath || !f.allows(n.Value) {
+			r.bad(n, "E-PATH", "read stack", f.Name, fmt.Sprintf("%q is not a path below the stack file", n.Value), "put the pipeline beside the stack file")
 			continue
 		}
 		out = append(out, Ref{Path: n.Value, Pos: r.pos(n)})

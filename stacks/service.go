@@ -2,8 +2,6 @@ package stacks
 
 import (
 	"fmt"
-	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -19,24 +17,24 @@ func (r *reader) service(name string, k, n *yaml.Node) Service {
 	if !ok {
 		return s
 	}
-	r.entries(n, what, op.fieldNames(), func(key string, _, v *yaml.Node) {
-		f, _ := op.field(key)
+	r.entries(n, what, names(op.all()), func(key string, _, v *yaml.Node) {
+		f, _ := find(op.all(), key)
 		r.field(&s, op, f, v, what)
 	})
-	if s.Version == "" && len(op.versions) > 0 {
-		s.Version = op.versions[len(op.versions)-1]
+	if f, ok := find(op.Fields, "version"); ok && s.Version == "" {
+		s.Version = f.Words[len(f.Words)-1]
 	}
 	// Two brokers and two nodes are written down for the operators issue: a plan for them is refused, not half made.
-	if (op.name == "kafka" || op.name == "cassandra") && s.Size > 1 {
-		r.bad(n, "E-SIZE", "read", what, fmt.Sprintf("%s of %d is asked for, this version runs 1", op.name, s.Size), "write 1 for now")
+	if (op.Name == "kafka" || op.Name == "cassandra") && s.Size > 1 {
+		r.bad(n, "E-SIZE", "read", what, fmt.Sprintf("%s of %d is asked for, this version runs 1", op.Name, s.Size), "write 1 for now")
 	}
 	return s
 }
 
-func (r *reader) operator(s *Service, n *yaml.Node, what string) (operator, bool) {
+func (r *reader) operator(s *Service, n *yaml.Node, what string) (Operator, bool) {
 	if n.Kind != yaml.MappingNode {
 		r.bad(n, "E-TYPE", "read", what, "a mapping is expected", "write `{operator: kafka, version: \"4.3\", brokers: 1}`")
-		return operator{}, false
+		return Operator{}, false
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		if n.Content[i].Value != "operator" {
@@ -52,61 +50,58 @@ func (r *reader) operator(s *Service, n *yaml.Node, what string) (operator, bool
 		return op, ok
 	}
 	r.bad(n, "E-OPERATOR", "read", what, "it names no operator (operators: "+strings.Join(operatorNames(), ", ")+")", "add `operator: kafka`")
-	return operator{}, false
+	return Operator{}, false
 }
 
-func (r *reader) field(s *Service, op operator, f field, v *yaml.Node, what string) {
-	subject := what + " field " + f.name
-	switch f.kind {
+func (r *reader) field(s *Service, op Operator, f Field, v *yaml.Node, what string) {
+	subject := what + " field " + f.Name
+	switch f.Name {
 	case "version":
-		r.version(s, op, v, subject)
-	case "count":
-		s.Size = r.count(v, subject, 1, 1000)
+		r.version(s, op, f, v, subject)
+	case "brokers", "nodes":
+		s.Size = r.whole(v, f, subject)
 	case "workers":
-		r.workers(s, v, subject)
+		r.workers(s, f, v, subject)
 	case "port":
-		s.Port = r.count(v, subject, 1, 65535)
-	case "size":
-		mib := r.size(v, subject)
-		if f.name == "memory" {
-			s.MemoryMiB = mib
-		} else {
-			s.StorageMiB = mib
-		}
+		s.Port = r.whole(v, f, subject)
+	case "memory":
+		s.MemoryMiB = r.size(v, f, subject)
+	case "storage":
+		s.StorageMiB = r.size(v, f, subject)
 	}
 }
 
-func (r *reader) version(s *Service, op operator, v *yaml.Node, subject string) {
+func (r *reader) version(s *Service, op Operator, f Field, v *yaml.Node, subject string) {
 	s.Version = v.Value
 	if v.Tag != "!!str" {
 		r.bad(v, "E-VERSION", "read", subject, fmt.Sprintf("versions are strings, and %s is a number (4.10 would become 4.1)", v.Value), fmt.Sprintf("write \"%s\"", v.Value))
 		return
 	}
-	if !slices.Contains(op.versions, v.Value) {
-		r.bad(v, "E-VERSION", "read", subject, fmt.Sprintf("%s %q is not one that Weir runs (versions: %s)", op.name, v.Value, strings.Join(op.versions, ", ")), "use one of these")
+	if !f.allows(v.Value) {
+		r.bad(v, "E-VERSION", "read", subject, fmt.Sprintf("%s %q is not one that Weir runs (versions: %s)", op.Name, v.Value, strings.Join(f.Words, ", ")), "use one of these")
 	}
 }
 
-func (r *reader) count(v *yaml.Node, subject string, least, most int) int {
+func (r *reader) whole(v *yaml.Node, f Field, subject string) int {
 	n, err := strconv.Atoi(v.Value)
-	if err != nil || v.Tag != "!!int" || n < least || n > most {
-		r.bad(v, "E-NUMBER", "read", subject, fmt.Sprintf("%q is not a whole number from %d to %d", v.Value, least, most), "write such a number")
-		return least
+	if err != nil || v.Tag != "!!int" || n < f.Least || n > f.Most {
+		r.bad(v, "E-NUMBER", "read", subject, fmt.Sprintf("%q is not a whole number from %d to %d", v.Value, f.Least, f.Most), "write such a number")
+		return f.Least
 	}
 	return n
 }
 
-func (r *reader) workers(s *Service, v *yaml.Node, subject string) {
+func (r *reader) workers(s *Service, f Field, v *yaml.Node, subject string) {
 	if v.Kind == yaml.ScalarNode {
-		s.Size = r.count(v, subject, 1, 1000)
+		s.Size = r.whole(v, f, subject)
 		s.Max = s.Size
 		return
 	}
 	r.entries(v, subject, []string{"min", "max"}, func(key string, _, v *yaml.Node) {
 		if key == "min" {
-			s.Size = r.count(v, subject+".min", 1, 1000)
+			s.Size = r.whole(v, f, subject+".min")
 		} else {
-			s.Max = r.count(v, subject+".max", 1, 1000)
+			s.Max = r.whole(v, f, subject+".max")
 		}
 	})
 	if s.Max < s.Size {
@@ -114,19 +109,17 @@ func (r *reader) workers(s *Service, v *yaml.Node, subject string) {
 	}
 }
 
-var sizePattern = regexp.MustCompile(`^([0-9]{1,9})(Mi|Gi|Ti)$`)
-
 // size reads 512Mi, 20Gi, 1Ti as MiB.
-func (r *reader) size(v *yaml.Node, subject string) int64 {
-	m := sizePattern.FindStringSubmatch(v.Value)
-	if m == nil {
+func (r *reader) size(v *yaml.Node, f Field, subject string) int64 {
+	if !f.allows(v.Value) {
 		r.bad(v, "E-QUANTITY", "read", subject, fmt.Sprintf("%q is not a size", v.Value), "write it with a unit: 512Mi, 20Gi, 1Ti")
 		return 0
 	}
-	n, err := strconv.ParseInt(m[1], 10, 64)
-	if err != nil || n == 0 {
-		r.bad(v, "E-QUANTITY", "read", subject, fmt.Sprintf("%q is not a size above 0", v.Value), "write it with a unit: 512Mi, 20Gi, 1Ti")
+	digits, unit := v.Value[:len(v.Value)-2], v.Value[len(v.Value)-2:]
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil {
+		r.bad(v, "E-QUANTITY", "read", subject, err.Error(), "write it with a unit: 512Mi, 20Gi, 1Ti")
 		return 0
 	}
-	return n * map[string]int64{"Mi": 1, "Gi": 1024, "Ti": 1024 * 1024}[m[2]]
+	return n * map[string]int64{"Mi": 1, "Gi": 1024, "Ti": 1024 * 1024}[unit]
 }

@@ -162,7 +162,7 @@ func (a *app) root() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add("author", a.validateCommand(), a.runCommand(), a.graphCommand())
+	add("author", a.validateCommand(), a.runCommand(), a.graphCommand(), a.explainCommand())
 	add("local", a.upCommand(), a.downCommand())
 	add("change", a.planCommand(), a.rerunCommand(), a.rolloutCommand())
 	add("look", a.getCommand(), a.logsCommand(), a.whyCommand())
