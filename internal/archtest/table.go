@@ -36,7 +36,7 @@ var rings = []struct {
 
 	{Words, "pipelines/column pipelines/physical pipelines/checkpoint"},
 	{Pure, "pipelines/dsl pipelines/expr pipelines/graph pipelines/compile"},
-	{Pure, "pipelines/window pipelines/watermark pipelines/state pipelines/transform pipelines/codec"},
+	{Pure, "pipelines/window pipelines/watermark pipelines/state pipelines/transform pipelines/codec pipelines/kernel"},
 	{Edge, "pipelines/engine pipelines/python pipelines/beam"},
 	{Test, "pipelines/pipetest"},
 

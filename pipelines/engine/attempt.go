@@ -12,6 +12,7 @@ import (
 
 	"github.com/weir-project/weir/pipelines/checkpoint"
 	"github.com/weir-project/weir/pipelines/column"
+	"github.com/weir-project/weir/pipelines/kernel"
 	"github.com/weir-project/weir/pipelines/physical"
 )
 
@@ -390,7 +391,7 @@ func writersOf(g *physical.Graph) (map[string]int, error) {
 				if n.Op != physical.OpWrite {
 					continue
 				}
-				cfg, err := config[physical.WriteConfig](n)
+				cfg, err := kernel.Config[physical.WriteConfig](n)
 				if err != nil {
 					return nil, err
 				}

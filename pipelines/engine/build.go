@@ -11,6 +11,7 @@ import (
 	"github.com/weir-project/weir/connectors"
 	"github.com/weir-project/weir/pipelines/checkpoint"
 	"github.com/weir-project/weir/pipelines/column"
+	"github.com/weir-project/weir/pipelines/kernel"
 	"github.com/weir-project/weir/pipelines/physical"
 	"github.com/weir-project/weir/pipelines/watermark"
 )
@@ -62,7 +63,7 @@ func (a *attempt) operator(ctx context.Context, v *vertex) (operator, error) {
 }
 
 func (a *attempt) newSource(v *vertex) (operator, error) {
-	cfg, err := config[physical.ReadConfig](v.spec)
+	cfg, err := kernel.Config[physical.ReadConfig](v.spec)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +87,7 @@ func (a *attempt) channel(v *vertex, name string) (*physical.Channel, error) {
 }
 
 func (a *attempt) newSink(ctx context.Context, v *vertex) (operator, error) {
-	cfg, err := config[physical.WriteConfig](v.spec)
+	cfg, err := kernel.Config[physical.WriteConfig](v.spec)
 	if err != nil {
 		return nil, err
 	}

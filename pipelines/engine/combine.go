@@ -6,59 +6,31 @@ import (
 
 	"github.com/weir-project/weir/pipelines/checkpoint"
 	"github.com/weir-project/weir/pipelines/column"
-	"github.com/weir-project/weir/pipelines/physical"
+	"github.com/weir-project/weir/pipelines/kernel"
 	"github.com/weir-project/weir/pipelines/state"
-	"github.com/weir-project/weir/pipelines/window"
 )
 
 // combine aggregates by key and window; its state is package state's.
 type combine struct {
-	number   int // among the combines of the fragment: the first part of its keys in the log
-	keys     []int
-	values   []computed
-	table    *state.Table
-	lateness int64
-	cols     []*column.Column // scratch
-	out      *column.Batch
-	changed  bool // since the last commit
-	prefix   []byte
+	number  int // among the combines of the fragment: the first part of its keys in the log
+	kernel  *kernel.Combine
+	table   *state.Table
+	out     *column.Batch
+	changed bool // since the last commit
+	prefix  []byte
 }
 
 func newCombine(v *vertex, number int, seed uint64) (*combine, error) {
-	cfg, err := config[physical.CombineConfig](v.spec)
-	if err != nil {
-		return nil, err
-	}
 	in, err := v.input()
 	if err != nil {
 		return nil, err
 	}
-	c := &combine{number: number, lateness: cfg.Lateness.Microseconds(), prefix: binary.AppendUvarint(nil, uint64(number))}
-	sc := state.Config{Lateness: c.lateness, Seed: seed}
-	if sc.Window, err = window.New(cfg.Window); err != nil {
-		return nil, v.fail(err)
+	c := &combine{number: number, prefix: binary.AppendUvarint(nil, uint64(number))}
+	if c.kernel, err = kernel.NewCombine(v.spec, in); err != nil {
+		return nil, err
 	}
-	for _, k := range cfg.GroupBy {
-		i := in.Index(k)
-		if i < 0 {
-			return nil, v.fail(fmt.Errorf("group_by %s is not a column of the input (%v)", k, in.Names()))
-		}
-		c.keys = append(c.keys, i)
-		sc.Keys = append(sc.Keys, in.Fields[i].Kind)
-	}
-	for _, a := range cfg.Aggregates {
-		value, agg := computed{source: -1}, state.Agg{Fn: a.Fn, Out: a.Kind}
-		if a.Expr != "" && a.Fn != "count" {
-			if value, err = compute(a.Expr, a.Language, column.Invalid, in); err != nil {
-				return nil, v.fail(fmt.Errorf("aggregate %s: %w", a.Name, err))
-			}
-			agg.In = value.kind
-		}
-		c.values, sc.Aggs = append(c.values, value), append(sc.Aggs, agg)
-	}
-	if want := len(c.keys) + len(c.values); len(v.spec.Out.Fields) != want {
-		return nil, v.fail(fmt.Errorf("its output has %d columns and not %d keys and aggregates", len(v.spec.Out.Fields), want))
-	}
+	sc := c.kernel.State
+	sc.Seed = seed
 	if c.table, err = state.New(sc); err != nil {
 		return nil, v.fail(err)
 	}
@@ -67,20 +39,11 @@ func newCombine(v *vertex, number int, seed uint64) (*combine, error) {
 }
 
 func (c *combine) process(v *vertex, b *column.Batch, p pass) error {
-	c.cols = c.cols[:0]
-	for i := range c.values {
-		e := &c.values[i]
-		if e.source < 0 && e.program == nil { // a count of rows
-			c.cols = append(c.cols, nil)
-			continue
-		}
-		col, err := e.eval(b)
-		if err != nil {
-			return v.fail(err)
-		}
-		c.cols = append(c.cols, col)
+	values, err := c.kernel.Values(b)
+	if err != nil {
+		return err
 	}
-	absorbed, late, err := c.table.Update(b, c.keys, c.cols)
+	absorbed, late, err := c.table.Update(b, c.kernel.Keys, values)
 	if err != nil {
 		return v.fail(err)
 	}
@@ -102,10 +65,10 @@ func (c *combine) advance(v *vertex, in column.Time, idle bool) (column.Time, bo
 		v.flow.counters.Emitted += int64(b.N)
 		return v.emit(b, pass{split: -1, derived: true})
 	})
-	if in == column.MaxTime || in < column.MinTime+c.lateness {
+	if in == column.MaxTime || in < column.MinTime+c.kernel.State.Lateness {
 		return in, idle, err
 	}
-	return in - c.lateness, idle, err
+	return in - c.kernel.State.Lateness, idle, err
 }
 
 // changes returns the state to commit, under keys that begin with the combine's number.

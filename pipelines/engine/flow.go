@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -161,18 +160,6 @@ func wire(nodes []physical.Node) (*flow, error) {
 		f.nodes = append(f.nodes, v)
 	}
 	return f, nil
-}
-
-// config reads a node's configuration.
-func config[T any](n physical.Node) (T, error) {
-	var c T
-	if len(n.Config) == 0 {
-		return c, nil
-	}
-	if err := json.Unmarshal(n.Config, &c); err != nil {
-		return c, fmt.Errorf("%s: read its configuration: %w", n.Path, err)
-	}
-	return c, nil
 }
 
 // input is the schema of what comes into a vertex: the first input's (all inputs of a flatten have one).

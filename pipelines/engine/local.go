@@ -15,6 +15,7 @@ import (
 
 	"github.com/weir-project/weir/internal/lifecycle"
 	"github.com/weir-project/weir/pipelines/checkpoint"
+	"github.com/weir-project/weir/pipelines/kernel"
 	"github.com/weir-project/weir/pipelines/physical"
 )
 
@@ -91,7 +92,7 @@ func (r *localRun) refuse() error {
 				if n.Op != physical.OpWrite {
 					continue
 				}
-				cfg, err := config[physical.WriteConfig](n)
+				cfg, err := kernel.Config[physical.WriteConfig](n)
 				if err != nil {
 					return err
 				}
