@@ -46,8 +46,9 @@ var rings = []struct {
 	{Test, "connectors/connectortest"},
 
 	{Pure, "stacks"},
+	{Edge, "stacks/kubernetes"},
 
-	{Support, "internal/fault internal/lifecycle internal/store internal/security internal/telemetry internal/link internal/console"},
+	{Support, "internal/fault internal/lifecycle internal/store internal/security internal/telemetry internal/link internal/console internal/kube"},
 	{Test, "internal/archtest internal/flightstruth internal/mainjob internal/cli/clitest scripts charts benchmarks/..."},
 	{Wire, "internal/cli/... cmd/..."},
 }
@@ -71,7 +72,7 @@ var libraries = []struct{ library, packages string }{
 	{"github.com/twmb/franz-go/pkg/kmsg", "connectors/kafka operators/admin"},
 	{"github.com/twmb/franz-go", "connectors/connectortest operators/operatortest internal/mainjob"},
 	{"github.com/spf13/cobra", "internal/cli/..."},
-	{"k8s.io", "resources/kubernetes internal/store operators/admin"},
+	{"k8s.io", "resources/kubernetes resources/resourcetest stacks/kubernetes internal/kube charts"},
 }
 
 // pureLibraries are those that words and pure packages may import: they compute and touch nothing.
