@@ -35,6 +35,11 @@ const (
 	EnsureTables        AdminKind = "ensure tables"
 	CreateAdminRole     AdminKind = "create the admin role"
 	DisableDefaultLogin AdminKind = "disable the default account"
+	CordonBroker        AdminKind = "cordon"
+	UncordonBroker      AdminKind = "lift the cordon"
+	MoveReplicas        AdminKind = "move replicas"
+	ElectLeaders        AdminKind = "elect the preferred leaders"
+	UnregisterBroker    AdminKind = "unregister"
 )
 
 // Admin is a call that changes a running service, idempotent and verified by what is observed afterwards.
@@ -44,6 +49,8 @@ type Admin struct {
 	Topics    []Topic
 	Keyspaces []Keyspace
 	Tables    []Table
+	Broker    int    // of CordonBroker, UncordonBroker, UnregisterBroker
+	Moves     []Move // of MoveReplicas; of ElectLeaders the partitions
 }
 
 // Wait does nothing but wait for something to become true.
@@ -61,6 +68,14 @@ func (l Launch) String() string {
 func (k Kill) String() string { return fmt.Sprintf("kill %s: %s", k.Task, k.Why) }
 
 func (a Admin) String() string {
+	switch a.Kind {
+	case CordonBroker, UncordonBroker, UnregisterBroker:
+		return fmt.Sprintf("%s broker %d of %s", strings.Replace(string(a.Kind), "the cordon", "the cordon of", 1), a.Broker, a.Service)
+	case MoveReplicas:
+		return fmt.Sprintf("%s of %s: %s", a.Kind, a.Service, movesText(a.Moves))
+	case ElectLeaders:
+		return fmt.Sprintf("%s of %d partitions of %s", a.Kind, len(a.Moves), a.Service)
+	}
 	var names []string
 	for _, t := range a.Topics {
 		names = append(names, t.Name)

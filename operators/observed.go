@@ -153,13 +153,6 @@ type Observed struct {
 	Stream    StreamFacts    // of a stream service
 }
 
-// KafkaFacts are what the admin calls read of a Kafka.
-type KafkaFacts struct {
-	Brokers       Fact[[]int]            // ids that Metadata lists
-	Authenticated Fact[bool]             // a SCRAM login succeeded and topics can be made
-	Topics        Fact[map[string]Topic] // by name
-}
-
 // CassandraFacts are what the admin calls read of a Cassandra.
 type CassandraFacts struct {
 	Nodes         Fact[map[string]string] // address -> state: up, down, joining …

@@ -36,6 +36,16 @@ type ServiceSpec struct {
 // Role is the role that the service's framework has and its reservations belong to: "stack/service".
 func (s ServiceSpec) Role() string { return s.Stack + "/" + s.Name }
 
+// KafkaReplication is how many replicas a partition has that is made in a Kafka of this size: 3 from three brokers on, else 1. Two would
+// protect nothing: with min ISR 1 the second may lag when the first dies, with 2 nothing can be written when either does. And what has
+// two replicas could not go back to one broker.
+func (s ServiceSpec) KafkaReplication() int {
+	if s.Size >= 3 {
+		return 3
+	}
+	return 1
+}
+
 // PodName is "<service>-<index>".
 func (s ServiceSpec) PodName(index int) string { return s.Name + "-" + strconv.Itoa(index) }
 

@@ -24,8 +24,8 @@ func (r *reader) service(name string, k, n *yaml.Node) Service {
 	if f, ok := find(op.Fields, "version"); ok && s.Version == "" {
 		s.Version = f.Words[len(f.Words)-1]
 	}
-	// Two brokers and two nodes are written down for the operators issue: a plan for them is refused, not half made.
-	if (op.Name == "kafka" || op.Name == "cassandra") && s.Size > 1 {
+	// Two nodes are written down for the operators issue: a plan for them is refused, not half made.
+	if op.Name == "cassandra" && s.Size > 1 {
 		r.bad(n, "E-SIZE", "read", what, fmt.Sprintf("%s of %d is asked for, this version runs 1", op.Name, s.Size), "write 1 for now")
 	}
 	return s

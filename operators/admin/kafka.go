@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -34,16 +33,20 @@ func (k Kafka) Observe(ctx context.Context, now time.Time) operators.KafkaFacts 
 		return unknownKafka(err)
 	}
 	defer done()
-	f, topics, err := k.look(ctx, c, now)
+	meta, err := k.metadata(ctx, c)
 	if err != nil {
 		return unknownKafka(k.failed("ask", err))
 	}
-	have, err := k.describe(ctx, c, topics)
+	f := operators.KafkaFacts{Brokers: operators.Know(meta.brokers, now), Authenticated: operators.Know(true, now)}
+	f.Registered = know[map[int]operators.BrokerFact](now)(k.registered(ctx, c, now))
+	f.Quorum = know[operators.Quorum](now)(k.quorum(ctx, c))
+	settings, err := k.describe(ctx, c, meta.partitions)
 	if err != nil {
-		f.Topics = operators.Unknown[map[string]operators.Topic](err.Error())
+		f.Topics, f.Partitions = operators.Unknown[map[string]operators.Topic](err.Error()), operators.Unknown[[]operators.Partition](err.Error())
 		return f
 	}
-	f.Topics = operators.Know(have, now)
+	f.Topics = operators.Know(foreign(settings), now)
+	f.Partitions = know[[]operators.Partition](now)(k.underway(ctx, c, meta.partitions, settings))
 	return f
 }
 
@@ -62,34 +65,6 @@ func (k Kafka) Login(ctx context.Context) error {
 		return k.failed("log in", err)
 	}
 	return nil
-}
-
-func unknownKafka(err error) operators.KafkaFacts {
-	why := err.Error()
-	return operators.KafkaFacts{
-		Brokers: operators.Unknown[[]int](why), Authenticated: operators.Unknown[bool](why), Topics: operators.Unknown[map[string]operators.Topic](why),
-	}
-}
-
-// look: the brokers that are let in, after a login.
-func (k Kafka) look(ctx context.Context, c *kafka.Client, now time.Time) (operators.KafkaFacts, []kafka.Topic, error) {
-	var f operators.KafkaFacts
-	meta, err := c.Metadata(ctx, &kafka.MetadataRequest{})
-	if err != nil {
-		return f, nil, err
-	}
-	// Metadata lists a broker from when the controller has let it in; from then on topics can be made. (A CreateTopics that only validates would
-	// tell the same, but the Transport then waits for the topic to appear.)
-	if len(meta.Brokers) == 0 {
-		return f, nil, errors.New("no broker is registered yet")
-	}
-	var ids []int
-	for _, b := range meta.Brokers {
-		ids = append(ids, b.ID)
-	}
-	slices.Sort(ids)
-	f.Brokers, f.Authenticated = operators.Know(ids, now), operators.Know(true, now)
-	return f, meta.Topics, nil
 }
 
 // EnsureTopics makes the topics that are missing, changes the settings that differ, and returns when a fresh look shows every one as it shall be.
@@ -123,11 +98,12 @@ func (k Kafka) Topics(ctx context.Context) (map[string]operators.Topic, error) {
 		return nil, err
 	}
 	defer done()
-	meta, err := c.Metadata(ctx, &kafka.MetadataRequest{})
+	meta, err := k.metadata(ctx, c)
 	if err != nil {
 		return nil, k.failed("list topics", err)
 	}
-	return k.describe(ctx, c, meta.Topics)
+	all, err := k.describe(ctx, c, meta.partitions)
+	return foreign(all), err
 }
 
 // bring does what is missing and says whether anything was.
@@ -139,7 +115,7 @@ func (k Kafka) bring(ctx context.Context, want []operators.Topic, have map[strin
 		switch {
 		case !ok:
 			create = append(create, config(t))
-		case h.Partitions != t.Partitions || h.Replication < t.Replication:
+		case h.Partitions != t.Partitions:
 			return false, k.failed("ensure topic "+t.Name, errors.New(t.Differs(h)))
 		case t.Differs(h) != "":
 			alter = append(alter, changes(t))
@@ -192,34 +168,6 @@ func changes(t operators.Topic) kafka.IncrementalAlterConfigsRequestResource {
 		r.Configs = append(r.Configs, kafka.IncrementalAlterConfigsRequestConfig{Name: name, Value: value, ConfigOperation: kafka.ConfigOperationSet})
 	}
 	return r
-}
-
-func (k Kafka) describe(ctx context.Context, c *kafka.Client, topics []kafka.Topic) (map[string]operators.Topic, error) {
-	out := map[string]operators.Topic{}
-	req := &kafka.DescribeConfigsRequest{}
-	for _, t := range topics {
-		if t.Internal || len(t.Partitions) == 0 {
-			continue
-		}
-		out[t.Name] = operators.Topic{Name: t.Name, Partitions: len(t.Partitions), Replication: len(t.Partitions[0].Replicas), Settings: map[string]string{}}
-		req.Resources = append(req.Resources, kafka.DescribeConfigRequestResource{ResourceType: kafka.ResourceTypeTopic, ResourceName: t.Name})
-	}
-	if len(req.Resources) == 0 {
-		return out, nil
-	}
-	resp, err := c.DescribeConfigs(ctx, req)
-	if err != nil {
-		return nil, k.failed("read the settings of topics", err)
-	}
-	for _, r := range resp.Resources {
-		if r.Error != nil {
-			return nil, k.failed("read the settings of topic "+r.ResourceName, r.Error)
-		}
-		for _, e := range r.ConfigEntries {
-			out[r.ResourceName].Settings[e.ConfigName] = e.ConfigValue
-		}
-	}
-	return out, nil
 }
 
 // client logs in on first use. The Transport's pool keeps its answers for MetadataTTL, so that each call has one of its own.

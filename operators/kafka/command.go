@@ -9,11 +9,13 @@ import (
 	"github.com/weir-project/weir/resources"
 )
 
-// Env is what the machine that launches has: found by operators/artifact, the same for every broker.
+// Env is what the machine that launches has, found by operators/artifact, and where the controller is.
 type Env struct {
 	Java    string // absolute path of the java of a JDK 17
 	Libs    string // absolute directory of Kafka's jars
 	Archive string // class data archive (kafka.jsa) of this JDK and these jars; empty: none
+
+	Controller string // host:port of the first broker's controller listener, which the others join; the first needs none
 }
 
 // Secrets are what a broker must know. They are made once for a service and kept sealed (C1), the certificate anew for each launch.
@@ -22,7 +24,7 @@ type Secrets struct {
 	BrokerPassword string // of BrokerUser, with which brokers log in to each other
 	BrokerScram    string // value of --add-scram for BrokerUser
 	ClientScram    string // value of --add-scram for ClientUser
-	ControllerName string // the certificate's common name, a super user
+	ControllerName string // the certificates' common name, one for all brokers: a super user of the controller
 	NodePEM        []byte // PKCS#8 key, certificate and authority, for the placement's address
 	CAPEM          []byte
 }
@@ -30,9 +32,12 @@ type Secrets struct {
 // Command is how a broker is started at a placement. The volume is formatted once, into a directory beside, and put in place by a rename: a
 // format that was interrupted leaves nothing that a later one would trip over (I4).
 func Command(l operators.Launch, at operators.Placement, env Env, s Secrets) (operators.TaskSpec, error) {
-	if at.Ports[ClientPort] == 0 || at.Ports[ControllerPort] == 0 || at.Volume == "" {
+	if at.Ports[ClientPort] == 0 || first(l) && at.Ports[ControllerPort] == 0 || at.Volume == "" {
 		return operators.TaskSpec{}, fmt.Errorf("build the command of %s: its placement has no %s port, %s port or volume (ports %v, volume %q)",
 			l.Pod.Name(), ClientPort, ControllerPort, at.Ports, at.Volume)
+	}
+	if !first(l) && env.Controller == "" {
+		return operators.TaskSpec{}, fmt.Errorf("build the command of %s: where the controller of %s listens is not known yet", l.Pod.Name(), l.Pod.Service)
 	}
 	// The client listener has SCRAM and no TLS: passwords are safe in it, data is not (D12).
 	if a, err := netip.ParseAddr(at.Address); err != nil || !a.IsLoopback() {
@@ -40,7 +45,7 @@ func Command(l operators.Launch, at operators.Placement, env Env, s Secrets) (op
 	}
 	home := "{volume:" + at.Volume + "}"
 	done := home + "/log/meta.properties"
-	props := properties(l, at, s)
+	props := properties(l, at, env, s)
 	return operators.TaskSpec{
 		Command: resources.Command{
 			Argv: append(append([]string{env.Java}, jvm(l.Pod.MemMiB, env)...),
@@ -56,7 +61,7 @@ func Command(l operators.Launch, at operators.Placement, env Env, s Secrets) (op
 		Files: []resources.File{
 			secret("server.properties", props+"log.dirs="+home+"/log\n"),
 			secret("format.properties", props+"log.dirs="+home+"/format\n"),
-			secret("format.args", formatArgs(env, s)),
+			secret("format.args", formatArgs(l, env, s)),
 			secret("node.pem", string(s.NodePEM)),
 			secret("ca.pem", string(s.CAPEM)),
 			secret("log4j2.properties", logging),
@@ -87,15 +92,22 @@ func jvm(memMiB int64, env Env) []string {
 func heapMiB(memMiB int64) int64 { return max(128, memMiB/2) }
 
 // formatArgs is a JVM's argument file, because an argument list can be read by anyone on the host.
-func formatArgs(env Env, s Secrets) string {
-	return lines(
+func formatArgs(l operators.Launch, env Env, s Secrets) string {
+	args := []string{
 		"-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData",
 		"-Dlog4j2.configurationFile={sandbox}/log4j2.properties",
-		"-cp", quoted(env.Libs+"/*"), "kafka.tools.StorageTool", "format",
-		"--cluster-id", s.ClusterID, "-c", quoted("{sandbox}/format.properties"), "--standalone",
-		"--add-scram", quoted(s.BrokerScram), "--add-scram", quoted(s.ClientScram),
-	)
+		"-cp", quoted(env.Libs + "/*"), "kafka.tools.StorageTool", "format",
+		"--cluster-id", s.ClusterID, "-c", quoted("{sandbox}/format.properties"),
+	}
+	if !first(l) {
+		// It finds the voters, and the accounts, in the log that it reads from them.
+		return lines(append(args, "--no-initial-controllers")...)
+	}
+	return lines(append(args, "--standalone", "--add-scram", quoted(s.BrokerScram), "--add-scram", quoted(s.ClientScram))...)
 }
+
+// first: the broker of index 0 is the controller too, alone in its quorum; the others are brokers alone (ADR 5).
+func first(l operators.Launch) bool { return l.Pod.Index == 0 }
 
 // quoted is an argument in a JVM's argument file, where blanks end one and a backslash escapes.
 func quoted(s string) string {
@@ -104,19 +116,23 @@ func quoted(s string) string {
 
 func lines(all ...string) string { return strings.Join(all, "\n") + "\n" }
 
-func properties(l operators.Launch, at operators.Placement, s Secrets) string {
-	id, replicas, isr := l.Pod.Index, min(3, l.Spec.Size), 1
-	if l.Spec.Size >= 3 {
+func properties(l operators.Launch, at operators.Placement, env Env, s Secrets) string {
+	replicas, isr := l.Spec.KafkaReplication(), 1
+	if replicas == 3 {
 		isr = 2
 	}
-	client, controller := at.Endpoint(ClientPort), at.Endpoint(ControllerPort)
+	roles, controller, listeners := "broker", env.Controller, "CLIENT://"+at.Endpoint(ClientPort)
+	if first(l) {
+		roles, controller = "broker,controller", at.Endpoint(ControllerPort)
+		listeners += ",CONTROLLER://" + controller
+	}
 	var b strings.Builder
 	put := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	put("process.roles=broker,controller")
-	put("node.id=%d", id)
+	put("process.roles=%s", roles)
+	put("node.id=%d", l.Pod.Index)
 	put("controller.quorum.bootstrap.servers=%s", controller)
-	put("listeners=CLIENT://%s,CONTROLLER://%s", client, controller)
-	put("advertised.listeners=CLIENT://%s,CONTROLLER://%s", client, controller)
+	put("listeners=%s", listeners)
+	put("advertised.listeners=%s", listeners)
 	put("inter.broker.listener.name=CLIENT")
 	put("controller.listener.names=CONTROLLER")
 	put("listener.security.protocol.map=CLIENT:SASL_PLAINTEXT,CONTROLLER:SSL")

@@ -10,11 +10,16 @@ import (
 	"github.com/weir-project/weir/operators"
 )
 
-func launch(size int) (operators.Launch, operators.Placement, Env, Secrets) {
+func launch(size, index int) (operators.Launch, operators.Placement, Env, Secrets) {
 	spec := operators.ServiceSpec{Stack: "smack", Name: "events", Operator: operators.Kafka, Version: "4.3", Size: size}
-	pod := Pod(spec, 0)
+	pod := Pod(spec, index)
 	at := operators.Placement{Agent: "a1", Address: "127.0.0.1", Ports: map[string]int{ClientPort: 20000, ControllerPort: 20001}, Volume: pod.VolumeID()}
-	return operators.Launch{Pod: pod, Spec: spec}, at, Env{Java: "/jdk/bin/java", Libs: "/jars", Archive: "/jars/kafka.jsa"},
+	env := Env{Java: "/jdk/bin/java", Libs: "/jars", Archive: "/jars/kafka.jsa"}
+	if index > 0 {
+		at.Ports = map[string]int{ClientPort: 20002}
+		env.Controller = "127.0.0.1:20001"
+	}
+	return operators.Launch{Pod: pod, Spec: spec}, at, env,
 		Secrets{ClusterID: "MkU3OEVBNTcwNTJENDM2Qg", BrokerPassword: "secret-broker", BrokerScram: "SCRAM-SHA-512=[name=broker,salt=c2VjcmV0]",
 			ClientScram: "SCRAM-SHA-512=[name=weir,salt=c2VjcmV0]", ControllerName: "events-0", NodePEM: []byte("secret-node"), CAPEM: []byte("ca")}
 }
@@ -22,9 +27,10 @@ func launch(size int) (operators.Launch, operators.Placement, Env, Secrets) {
 // TestTheCommandOfABroker prints all that a launch of one broker is made of: read the diff when it changes.
 func TestTheCommandOfABroker(t *testing.T) {
 	datadriven.RunTest(t, "testdata/command", func(t *testing.T, d *datadriven.TestData) string {
-		size := 1
+		size, index := 1, 0
 		d.MaybeScanArgs(t, "size", &size)
-		l, at, env, secrets := launch(size)
+		d.MaybeScanArgs(t, "index", &index)
+		l, at, env, secrets := launch(size, index)
 		task, err := Command(l, at, env, secrets)
 		if err != nil {
 			t.Fatal(err)
@@ -48,7 +54,7 @@ func TestTheCommandOfABroker(t *testing.T) {
 }
 
 func TestNothingSecretStandsInArgumentsOrTheEnvironment(t *testing.T) {
-	l, at, env, secrets := launch(1)
+	l, at, env, secrets := launch(1, 0)
 	task, err := Command(l, at, env, secrets)
 	if err != nil {
 		t.Fatal(err)
@@ -68,14 +74,19 @@ func TestNothingSecretStandsInArgumentsOrTheEnvironment(t *testing.T) {
 }
 
 func TestAPlacementThatLacksAPortOrLeavesLoopbackIsRefused(t *testing.T) {
-	l, at, env, secrets := launch(1)
+	l, at, env, secrets := launch(1, 0)
 	at.Ports = map[string]int{ClientPort: 20000}
 	if _, err := Command(l, at, env, secrets); err == nil || !strings.Contains(err.Error(), "controller") {
 		t.Errorf("got %v", err)
 	}
-	l, at, env, secrets = launch(1)
+	l, at, env, secrets = launch(1, 0)
 	at.Address = "10.0.0.1"
 	if _, err := Command(l, at, env, secrets); err == nil || !strings.Contains(err.Error(), "10.0.0.1") {
 		t.Errorf("an address that others reach: %v", err)
+	}
+	l, at, env, secrets = launch(2, 1)
+	env.Controller = ""
+	if _, err := Command(l, at, env, secrets); err == nil || !strings.Contains(err.Error(), "controller") {
+		t.Errorf("a broker that does not know its controller: %v", err)
 	}
 }

@@ -7,5 +7,6 @@
 //	p := kafka.Decide(spec, observed)
 //	task, err := kafka.Command(launch, outcome.Placement, kafka.Env{Java: java, Libs: libs}, secrets)
 //
-// A lone broker has replication 1 and min ISR 1; more than one broker is refused by the stack's reader until quorum changes are plans.
+// Brokers come and go by the plan alone: one that is new gets its share of the replicas, one that leaves is emptied first. Spread computes where
+// replicas go. The first broker is the controller, and stays; CheckSize says which size is refused.
 package kafka

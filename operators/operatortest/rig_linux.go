@@ -93,6 +93,7 @@ func free(address string, ports map[string]int) error {
 type Service struct {
 	Spec    operators.ServiceSpec
 	Process *Process // the latest
+	pod     string
 	host    Host
 	task    operators.TaskSpec
 	ready   func(ctx context.Context) (bool, string)
@@ -100,7 +101,7 @@ type Service struct {
 
 // Start starts the process and returns when it answers, at most 90 s later. The error says what it last lacked and ends with its output.
 func (s *Service) Start(ctx context.Context) error {
-	p, err := s.host.Start(s.Spec.PodName(0), s.task)
+	p, err := s.host.Start(s.pod, s.task)
 	if err != nil {
 		return err
 	}
@@ -117,7 +118,7 @@ func (s *Service) Start(ctx context.Context) error {
 		return ok, why, nil
 	})
 	if err != nil {
-		return fmt.Errorf("start %s: %w\n%s", s.Spec.PodName(0), err, p.Output())
+		return fmt.Errorf("start %s: %w\n%s", s.pod, err, p.Output())
 	}
 	return nil
 }
@@ -139,10 +140,14 @@ func (r *Rig) start(s *Service) {
 	r.t.Logf("%s: start to ready %s", s.Spec.Operator, time.Since(start).Round(time.Millisecond))
 }
 
-// Kafka is one broker that runs.
+// Kafka is a cluster whose first broker runs.
 type Kafka struct {
 	*Service
 	Client admin.Kafka // with all rights
+	rig    *Rig
+	jars   artifact.Jars
+	creds  admin.KafkaCredentials
+	first  operators.Placement
 }
 
 // Kafka starts a broker on an address of its own.
@@ -155,20 +160,45 @@ func (r *Rig) Kafka() *Kafka {
 
 func (r *Rig) newKafka() *Kafka {
 	r.t.Helper()
-	jars := r.jars(artifact.Kafka)
+	k := &Kafka{rig: r, jars: r.jars(artifact.Kafka)}
+	var err error
+	k.creds, err = admin.NewKafkaCredentials(rand.Reader)
+	r.must(err)
 	spec := operators.ServiceSpec{Stack: "proof", Name: "events", Operator: operators.Kafka, Version: "4.3", Size: 1}
-	pod := kafka.Pod(spec, 0)
-	at := r.place(pod.VolumeID(), map[string]int{kafka.ClientPort: 24010, kafka.ControllerPort: 24011})
-	creds, err := admin.NewKafkaCredentials(rand.Reader)
-	r.must(err)
-	secrets, err := creds.Secrets(r.CA, pod.Name(), at, time.Now())
-	r.must(err)
-	task, err := kafka.Command(operators.Launch{Pod: pod, Spec: spec}, at, kafka.Env{Java: r.Java.Bin, Libs: jars.Dir}, secrets)
-	r.must(err)
-	client := admin.Kafka{Address: at.Endpoint(kafka.ClientPort), User: kafka.ClientUser, Password: creds.ClientPassword}
-	return &Kafka{Client: client, Service: &Service{Spec: spec, host: r.Host, task: task, ready: func(ctx context.Context) (bool, string) {
-		return kafka.Ready(spec, client.Observe(ctx, time.Now()))
-	}}}
+	k.first = r.place(kafka.Pod(spec, 0).VolumeID(), map[string]int{kafka.ClientPort: 24010, kafka.ControllerPort: 24011})
+	k.Client = admin.Kafka{Address: k.first.Endpoint(kafka.ClientPort), User: kafka.ClientUser, Password: k.creds.ClientPassword}
+	k.Service = k.broker(spec, 0, k.first)
+	return k
+}
+
+// Broker is a further one, not started yet: its pod of a Kafka of that size. Called again it is on the same volume.
+func (k *Kafka) Broker(index, size int) *Service {
+	k.rig.t.Helper()
+	spec := k.Spec
+	spec.Size = size
+	at := k.rig.place(kafka.Pod(spec, index).VolumeID(), map[string]int{kafka.ClientPort: 24010})
+	s := k.broker(spec, index, at)
+	k.rig.t.Cleanup(func() {
+		if s.Process != nil {
+			if err := s.Kill(); err != nil {
+				k.rig.t.Error(err)
+			}
+		}
+	})
+	return s
+}
+
+func (k *Kafka) broker(spec operators.ServiceSpec, index int, at operators.Placement) *Service {
+	k.rig.t.Helper()
+	pod := kafka.Pod(spec, index)
+	secrets, err := k.creds.Secrets(k.rig.CA, spec.PodName(0), at, time.Now())
+	k.rig.must(err)
+	env := kafka.Env{Java: k.rig.Java.Bin, Libs: k.jars.Dir, Controller: k.first.Endpoint(kafka.ControllerPort)}
+	task, err := kafka.Command(operators.Launch{Pod: pod, Spec: spec}, at, env, secrets)
+	k.rig.must(err)
+	return &Service{Spec: spec, pod: pod.Name(), host: k.rig.Host, task: task, ready: func(ctx context.Context) (bool, string) {
+		return kafka.Ready(operators.ServiceSpec{Size: index + 1}, k.Client.Observe(ctx, time.Now()))
+	}}
 }
 
 // Cassandra is one node that runs.
@@ -208,7 +238,7 @@ func (r *Rig) newCassandra() *Cassandra {
 	config, err := admin.CassandraTLS(b)
 	r.must(err)
 	client := admin.Cassandra{Address: at.Endpoint(cassandra.ClientPort), TLS: config, User: cassandra.AdminRole, Password: creds.AdminPassword}
-	return &Cassandra{Client: client, Bundle: b, defaultPassword: creds.DefaultPassword, Service: &Service{Spec: spec, host: r.Host, task: task, ready: func(ctx context.Context) (bool, string) {
+	return &Cassandra{Client: client, Bundle: b, defaultPassword: creds.DefaultPassword, Service: &Service{Spec: spec, pod: pod.Name(), host: r.Host, task: task, ready: func(ctx context.Context) (bool, string) {
 		return cassandra.Ready(spec, client.Observe(ctx, time.Now()))
 	}}}
 }

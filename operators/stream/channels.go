@@ -144,7 +144,13 @@ func retain(topics []operators.Topic, service operators.ServiceSpec) {
 	}
 }
 
-func replicas(s operators.ServiceSpec) int { return max(1, min(maxReplicas, s.Size)) }
+// replicas of what is made in a service.
+func replicas(s operators.ServiceSpec) int {
+	if s.Operator == operators.Kafka {
+		return s.KafkaReplication()
+	}
+	return max(1, min(maxReplicas, s.Size))
+}
 
 func keyspace(name string, s operators.ServiceSpec) operators.Keyspace {
 	k := operators.Keyspace{Name: name, Replication: replicas(s)}

@@ -115,7 +115,7 @@ func (k kafkaKind) Command(ctx context.Context, l operators.Launch, at operators
 	if err != nil {
 		return operators.TaskSpec{}, err
 	}
-	secrets, err := c.Secrets(k.d.ca, commonName(l.Pod), at, time.Now())
+	secrets, err := c.Secrets(k.d.ca, commonName(kafka.Pod(l.Spec, 0)), at, time.Now())
 	if err != nil {
 		return operators.TaskSpec{}, err
 	}
@@ -123,18 +123,34 @@ func (k kafkaKind) Command(ctx context.Context, l operators.Launch, at operators
 	if err != nil {
 		return operators.TaskSpec{}, err
 	}
-	return kafka.Command(l, at, kafka.Env{Java: java.Bin, Libs: jars.Dir}, secrets)
+	env := kafka.Env{Java: java.Bin, Libs: jars.Dir}
+	if l.Pod.Index > 0 {
+		p, ok := first(l.Spec, k.v.rec.Status().Observed.Reserved)
+		if !ok {
+			return operators.TaskSpec{}, fmt.Errorf("build the command of %s: where the controller is: %w", l.Pod.Name(), errNotPlaced)
+		}
+		env.Controller = p.Endpoint(kafka.ControllerPort)
+	}
+	return kafka.Command(l, at, env, secrets)
 }
 
 func (k kafkaKind) Admin(ctx context.Context, a operators.Admin, at map[string]operators.Placement) error {
-	if a.Kind != operators.EnsureTopics {
-		return fmt.Errorf("a Kafka has no call %q", a.Kind)
-	}
 	client, err := k.admin(ctx, k.v.rec.Status().Spec, at)
 	if err != nil {
 		return err
 	}
-	return client.EnsureTopics(ctx, a.Topics)
+	return client.Do(ctx, a)
+}
+
+// servers are where clients begin: the brokers that stay, so that none learns of one that leaves. The first is always among them.
+func (k kafkaKind) servers(at map[string]operators.Placement) []string {
+	var out []string
+	for i := range k.v.spec.Size {
+		if p, ok := at[k.v.spec.PodName(i)]; ok {
+			out = append(out, p.Endpoint(kafka.ClientPort))
+		}
+	}
+	return out
 }
 
 type cassandraKind struct {
@@ -236,8 +252,9 @@ func (s *stack) connection(name string) (physical.Connection, error) {
 	ctx, at := s.d.group.Context(), v.rec.Status().Observed.Reserved
 	switch v.spec.Operator {
 	case operators.Kafka:
-		a, err := kafkaKind{s.d, v}.admin(ctx, v.spec, at)
-		return physical.Connection{Operator: v.spec.Operator, Servers: []string{a.Address}, User: a.User, Password: a.Password}, err
+		k := kafkaKind{s.d, v}
+		a, err := k.admin(ctx, v.spec, at)
+		return physical.Connection{Operator: v.spec.Operator, Servers: k.servers(at), User: a.User, Password: a.Password}, err
 	case operators.Cassandra:
 		k := cassandraKind{s.d, v}
 		a, err := k.admin(ctx, v.spec, at)
