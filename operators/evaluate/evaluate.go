@@ -16,8 +16,8 @@ type Request struct {
 
 // Reason is one cause, or a group of them under a heading.
 type Reason struct {
-	Text  string
-	Under []Reason
+	Text  string   `json:"text"`
+	Under []Reason `json:"under,omitempty"`
 }
 
 // String prints the tree, one cause a line, indented.

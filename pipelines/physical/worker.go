@@ -65,6 +65,16 @@ type Connection struct {
 type Report struct {
 	Task  string       `json:"task"`
 	Slots []SlotReport `json:"slots"`
+	Usage *Usage       `json:"usage,omitempty"` // of the process; nil where the platform does not tell
+}
+
+// Usage is what a worker's process took, and what its machine has left. CPU and HostIdle only grow.
+type Usage struct {
+	At       int64   `json:"at_nanos"`                  // since the process began
+	CPU      int64   `json:"cpu_nanos"`                 // user and system, all threads
+	Cores    float64 `json:"cores"`                     // that the process may use at once
+	Host     string  `json:"host,omitempty"`            // the machine, until it boots again; empty: HostIdle is unknown
+	HostIdle int64   `json:"host_idle_nanos,omitempty"` // core time of the machine that nobody used, since it booted
 }
 
 // SlotReport is one slot's state.
@@ -76,6 +86,23 @@ type SlotReport struct {
 	Epoch     uint64              `json:"epoch"`
 	Watermark int64               `json:"watermark"`
 	Counters  checkpoint.Counters `json:"counters"` // cumulative for the run (I2)
-	BusyNanos int64               `json:"busy_nanos"`
+	BusyNanos int64               `json:"busy_nanos"` // Work.Busy, for readers that do not know Work
 	CommitP50 int64               `json:"commit_p50_nanos,omitempty"`
+	Work      *Work               `json:"work,omitempty"` // nil before the slot runs
+}
+
+// Work is what a slot measured of itself since it began under its term. Its loop is one thread, so that Busy, Commit, Sink and the time for which it waits
+// for input add up to At. All but Lag and Offered only grow; a slot that recovers from an error goes on counting.
+type Work struct {
+	At      int64   `json:"at_nanos"`
+	Rows    int64   `json:"rows"`              // that were read, committed or not
+	Busy    int64   `json:"busy_nanos"`        // in its transforms and in making commits; no waiting
+	Commit  int64   `json:"commit_nanos"`      // waiting for its log to commit
+	Sink    int64   `json:"sink_nanos"`        // waiting for sinks to apply what was committed
+	Lag     int64   `json:"lag"`               // rows that stand behind its positions, in sources whose end is known
+	Offered float64 `json:"offered,omitempty"` // rows a second that its paced sources offer
+	Greedy  bool    `json:"greedy,omitempty"`  // a source is read as fast as it goes: there is no rate to compare with
+
+	// Unmeasured says why what stands before the slot is not known; empty: it is.
+	Unmeasured string `json:"unmeasured,omitempty"`
 }
