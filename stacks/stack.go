@@ -1,6 +1,11 @@
 package stacks
 
-import "github.com/weir-project/weir/internal/fault"
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/weir-project/weir/internal/fault"
+)
 
 // APIVersion is the only version of the documents so far.
 const APIVersion = "weir.dev/v1"
@@ -58,4 +63,15 @@ func (s *Stack) Operators() map[string]string {
 		out[v.Name] = v.Operator
 	}
 	return out
+}
+
+// Ranges reports whether the document gives bounds and not a number: {min, max}.
+func (v Service) Ranges() bool { return v.Max > v.Size }
+
+// Sizes is the number or the bounds as the document has them.
+func (v Service) Sizes() string {
+	if v.Ranges() {
+		return fmt.Sprintf("%d to %d", v.Size, v.Max)
+	}
+	return strconv.Itoa(v.Size)
 }

@@ -167,35 +167,6 @@ func rerun(ctx context.Context, client *api.Client, argv []string) (done api.App
 	return done, client.Do(ctx, "PUT", "/v1/stacks/"+url.PathEscape(r.Stack.Name)+"?replay="+url.QueryEscape(argv[0]), b, &done)
 }
 
-func (a *app) rolloutCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "rollout [SERVICE]", Short: "Show the plans of the services: phases, steps, what each waits for", Args: args(0, 1),
-		RunE: func(c *cobra.Command, argv []string) error {
-			client, err := a.server(c.Context())
-			if err != nil {
-				return err
-			}
-			var list []api.Stack
-			if err := client.Do(c.Context(), "GET", "/v1/stacks", nil, &list); err != nil {
-				return err
-			}
-			found := false
-			for _, s := range list {
-				for _, v := range s.Services {
-					if len(argv) == 0 || argv[0] == v.Name {
-						fmt.Fprintf(a.out, "%s/%s\n%s", s.Name, v.Name, v.Plan)
-						found = true
-					}
-				}
-			}
-			if !found {
-				return fault.NotFound("E-NOT-FOUND", "show the rollout of", strings.Join(argv, ""), fault.Causef("no such service runs"), fault.Hint("weir get services"))
-			}
-			return nil
-		},
-	}
-}
-
 func (a *app) whyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "why offers|step|placement NAME", Short: "Print the reasons of a decision", Args: args(2, 2),

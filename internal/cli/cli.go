@@ -164,7 +164,7 @@ func (a *app) root() *cobra.Command {
 	}
 	add("author", a.validateCommand(), a.runCommand(), a.graphCommand(), a.explainCommand())
 	add("local", a.upCommand(), a.downCommand())
-	add("change", a.planCommand(), a.rerunCommand(), a.rolloutCommand())
+	add("change", a.planCommand(), a.scaleCommand(), a.pauseCommand(), a.resumeCommand(), a.rerunCommand(), a.rolloutCommand())
 	add("look", a.getCommand(), a.logsCommand(), a.whyCommand())
 	add("operate", a.serverCommand(), a.workerCommand(), a.versionCommand())
 	root.SetHelpCommand(helpCommand(root))

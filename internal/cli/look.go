@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -153,23 +154,26 @@ func document(shown []section, single bool) any {
 
 // encode prints v as JSON, or as the YAML of the same fields.
 func encode(w io.Writer, format string, v any) error {
-	data, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(v); err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
+	data := b.Bytes()
 	if format == "yaml" {
 		// JSON is YAML: read as such, whole numbers stay whole.
 		var plain any
-		if err := yaml.Unmarshal(data, &plain); err != nil {
+		err := yaml.Unmarshal(data, &plain)
+		if err == nil {
+			data, err = yaml.Marshal(plain)
+		}
+		if err != nil {
 			return fmt.Errorf("encode: %w", err)
 		}
-		if data, err = yaml.Marshal(plain); err != nil {
-			return fmt.Errorf("encode: %w", err)
-		}
-	} else {
-		data = append(data, '\n')
 	}
-	_, err = w.Write(data)
+	_, err := w.Write(data)
 	return err
 }
 

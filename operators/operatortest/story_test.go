@@ -97,7 +97,7 @@ func tell(t *testing.T, w *World, d *datadriven.TestData) string {
 	case "plan":
 		return w.Plan().String()
 	case "changes":
-		return lines(w.Plan().Changes())
+		return w.Plan().Preview()
 	case "wait":
 		dur, err := time.ParseDuration(pod)
 		must(t, err)

@@ -229,8 +229,9 @@ func (w *World) assign() {
 	}
 	var stay []string
 	for pod, ok := range w.answers {
-		if i, mine := stream.Index(w.Spec.Name, pod); ok && mine && i < w.Spec.Size {
-			stay = append(stay, string(w.tasks[pod].ID))
+		id := string(w.tasks[pod].ID)
+		if i, mine := stream.Index(w.Spec.Name, pod); ok && mine && (i < w.Spec.Size || w.Paused["plan"] && w.State.Count()[id] > 0) {
+			stay = append(stay, id)
 		}
 	}
 	w.State = stream.Assign(stream.Request{Runs: w.Runs, Workers: stay, Previous: w.State})

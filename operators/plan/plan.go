@@ -1,8 +1,7 @@
 package plan
 
 import (
-	"fmt"
-	"strings"
+	"cmp"
 	"time"
 
 	"github.com/weir-project/weir/operators"
@@ -68,24 +67,27 @@ type Step struct {
 	Status    Status
 	Reason    string
 	NotBefore time.Time // of a delayed step
+	Recovers  bool      // it brings back what ran and ended by itself: no pause holds it up
 }
 
 // Overrides are what an operator ordered; they are stored, and applied to each plan that is made.
 type Overrides struct {
 	Paused map[string]bool // by step id, phase name, or "plan"
+	Why    string          // what a step that is held up says; empty: "paused"
 }
 
-// Apply makes the paused steps that are not complete wait. What is already in flight goes on.
+// Apply makes the paused steps that have not begun wait. What is in flight goes on to its end, and what ran and failed is brought back: a pause
+// holds a change up, it does not leave a service broken.
 func (p *Plan) Apply(o Overrides) {
 	for i := range p.Phases {
 		ph := &p.Phases[i]
 		for j := range ph.Steps {
 			s := &ph.Steps[j]
-			if !o.Paused["plan"] && !o.Paused[ph.Name] && !o.Paused[s.ID] {
+			if s.Recovers || !o.Paused["plan"] && !o.Paused[ph.Name] && !o.Paused[s.ID] {
 				continue
 			}
 			if s.Status == Pending || s.Status == Delayed {
-				s.Status, s.Reason = Waiting, "paused; weir rollout resume lets it go on"
+				s.Status, s.Reason = Waiting, cmp.Or(o.Why, "paused")
 			}
 		}
 	}
@@ -207,44 +209,4 @@ func (p Plan) Step(id string) (Step, bool) {
 		}
 	}
 	return Step{}, false
-}
-
-// String is what `weir rollout` prints.
-func (p Plan) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "plan %s of %s (revision %s): %s\n", p.Name, p.Service, p.Revision, p.Summary())
-	width := 0
-	for _, ph := range p.Phases {
-		for _, s := range ph.Steps {
-			width = max(width, len(s.ID))
-		}
-	}
-	for _, ph := range p.Phases {
-		how := string(ph.Strategy)
-		if ph.Beside {
-			how += ", beside"
-		}
-		fmt.Fprintf(&b, "  phase %s (%s): %s\n", ph.Name, how, ph.Summary())
-		for _, s := range ph.Steps {
-			line := fmt.Sprintf("    %-*s  %-8s", width, s.ID, s.Status)
-			if s.Reason != "" {
-				line += "  " + s.Reason
-			}
-			fmt.Fprintln(&b, strings.TrimRight(line, " "))
-		}
-	}
-	return b.String()
-}
-
-// Changes is what `weir plan` prints: the actions that are to be carried out, in order, and nothing of what is done.
-func (p Plan) Changes() []string {
-	var out []string
-	for _, ph := range p.Phases {
-		for _, s := range ph.Steps {
-			if _, wait := s.Action.(operators.Wait); !s.Done && !wait {
-				out = append(out, fmt.Sprintf("%s: %s", s.ID, s.Action))
-			}
-		}
-	}
-	return out
 }

@@ -79,8 +79,16 @@ func TestAPlanPrintsItselfAndItsChanges(t *testing.T) {
 	if got := p.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if got := p.Changes(); !slices.Equal(got, []string{"events-0:launch: launch events-0 at revision r1"}) {
-		t.Errorf("changes %q", got)
+	want = `plan deploy of events
+  phase broker (serial)
+    events-0:launch  launch events-0 at revision r1
+    events-0:ready   wait for an answer (after its launch)
+`
+	if got := p.Preview(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if got := (Plan{Phases: []Phase{{Steps: []Step{{ID: "a", Done: true}}}}}).Preview(); got != "" {
+		t.Errorf("what is complete previews %q", got)
 	}
 	if _, ok := p.Step("events-0:ready"); !ok {
 		t.Error("a step is not found by its id")

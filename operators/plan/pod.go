@@ -15,6 +15,9 @@ const giveUpOld = 3
 // LaunchID and StopID are the stable ids of a pod's steps.
 func LaunchID(pod string) string { return pod + ":launch" }
 
+// ReadyID is the step that waits for a pod to answer.
+func ReadyID(pod string) string { return pod + ":ready" }
+
 // StopID is the step that ends a pod's task.
 func StopID(pod string) string { return pod + ":stop" }
 
@@ -56,6 +59,7 @@ func launchStep(l operators.Launch, task operators.Task, o operators.Observed) S
 	case task.Live():
 		s.Status, s.Reason = Starting, fmt.Sprintf("task %s is %s", task.ID, task.State)
 	default:
+		s.Recovers = task.ID != "" && task.State != resources.Killed
 		s.retry(attempt, o.Now)
 		if s.Reason == "" && task.ID != "" {
 			s.Reason = ended(task)
@@ -96,7 +100,7 @@ func Stop(pod string, task operators.Task, why string, o operators.Observed) Ste
 
 // Ready is the step that waits for a launched pod to answer. why tells why it does not, from a fact that is false or unknown.
 func Ready(pod string, launched bool, ready bool, what, why string) Step {
-	s := Step{ID: pod + ":ready", Action: operators.Wait{For: what}}
+	s := Step{ID: ReadyID(pod), Action: operators.Wait{For: what}}
 	switch {
 	case launched && ready:
 		s.Status, s.Done = Complete, true

@@ -27,12 +27,12 @@ const killAgain = 2 * time.Second
 // pass looks at the world once and carries out what the plan's candidates say.
 func (s *Service) pass(ctx context.Context) {
 	s.mu.Lock()
-	spec, wanted := s.spec, s.wanted
+	spec, wanted, orders := s.spec, s.wanted, s.orders
 	s.mu.Unlock()
 	now := s.cfg.Now()
 	s.place()
 	o := s.observe(now)
-	p := s.decide(spec, wanted, o)
+	p := s.decide(spec, wanted, orders, o)
 	launches := 0
 	for _, step := range p.Candidates(now) {
 		if s.busy[step.ID] {
@@ -72,9 +72,11 @@ func (s *Service) inquire(ctx context.Context, now time.Time) {
 	s.say(s.call(ctx, resources.Call{Type: resources.CallReconcile, Tasks: ids}))
 }
 
-func (s *Service) decide(spec operators.ServiceSpec, wanted bool, o operators.Observed) plan.Plan {
+func (s *Service) decide(spec operators.ServiceSpec, wanted bool, orders Orders, o operators.Observed) plan.Plan {
 	if wanted {
-		return s.cfg.Kind.Decide(spec, o)
+		p := s.cfg.Kind.Decide(spec, o).Told(orders.Change)
+		p.Apply(orders.Overrides)
+		return p
 	}
 	phase := plan.Phase{Name: "stop", Strategy: plan.Parallel}
 	for _, pod := range slices.Sorted(maps.Keys(o.Tasks)) { // in an order that stays: a plan that looks different has changed
@@ -301,7 +303,7 @@ func (s *Service) show(spec operators.ServiceSpec, wanted bool, p plan.Plan, o o
 			s.cfg.Changed()
 		}
 	}()
-	s.status = Status{Spec: spec, Plan: p, Observed: o, Wanted: wanted, Began: s.began, Took: s.took, NoOffer: s.noOffer, Holds: s.holds(), Busy: s.launching()}
+	s.status = Status{Spec: spec, Plan: p, Observed: o, Wanted: wanted, Began: s.began, Took: s.took, NoOffer: s.noOffer, Holds: s.holds(), Busy: s.launching(), At: now}
 }
 
 // probe reads facts again and again: often while the plan is not complete, seldom when it is.

@@ -48,9 +48,16 @@ type Config struct {
 	Master Master
 	Store  Store
 	Log    *slog.Logger
+	Orders Orders
 	Now    func() time.Time // nil: time.Now
 	// Changed is called, if it is set, when the plan looks different from before: whoever waits for the service need not poll. It must not block.
 	Changed func()
+}
+
+// Orders are what an operator ordered of the service's plan, stored by whoever runs the reconciler.
+type Orders struct {
+	Overrides plan.Overrides
+	Change    plan.Change // what the plan is named by
 }
 
 // record is what is stored of a service: what cannot be seen in the world.
@@ -71,6 +78,7 @@ type Status struct {
 	Took     time.Duration     // from the first launch of this start to the plan's end
 	NoOffer  string            // why the last launch found no offer that fits
 	Busy     bool              // a launch is being built, or was accepted and is not heard of
+	At       time.Time         // of the pass
 }
 
 // Service is one reconciler.
@@ -98,6 +106,7 @@ type Service struct {
 	mu     sync.Mutex
 	spec   operators.ServiceSpec
 	wanted bool
+	orders Orders
 	status Status
 	wakeup chan struct{}
 }
@@ -107,7 +116,7 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Service{cfg: cfg, spec: cfg.Spec, wanted: true, work: make(chan func(), 16), probed: make(chan struct{}, 1), wakeup: make(chan struct{}, 1),
+	s := &Service{cfg: cfg, spec: cfg.Spec, wanted: true, orders: cfg.Orders, work: make(chan func(), 16), probed: make(chan struct{}, 1), wakeup: make(chan struct{}, 1),
 		tasks: map[string]operators.Task{}, statuses: map[string]resources.TaskStatus{}, reserved: map[string]operators.Placement{},
 		offers: map[resources.OfferID]resources.Offer{}, busy: map[string]bool{}, killed: map[resources.TaskID]time.Time{}}
 	if data := cfg.Store.Load(s.key()); data != nil {
@@ -139,6 +148,15 @@ func (s *Service) key() string { return "services/" + s.cfg.Spec.Stack + "/" + s
 func (s *Service) Want(spec operators.ServiceSpec, wanted bool) {
 	s.mu.Lock()
 	s.spec, s.wanted = spec, wanted
+	s.mu.Unlock()
+	s.Wake()
+	s.Reprobe()
+}
+
+// Order changes what an operator ordered. The next pass sees it.
+func (s *Service) Order(o Orders) {
+	s.mu.Lock()
+	s.orders = o
 	s.mu.Unlock()
 	s.Wake()
 }

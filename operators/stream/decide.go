@@ -43,8 +43,8 @@ func Pod(spec operators.ServiceSpec, index int) operators.PodSpec {
 }
 
 // Decide is the plan of a stream service. Phase recover brings back what ran before and failed, whatever else goes on; phase workers brings up
-// side by side what never ran, before the channels, so that workers start beside the services that hold these; phase update replaces one worker after the other; phase scale-in ends the highest index first, once its
-// slots have moved.
+// side by side what never ran, before the channels, so that workers start beside the services that hold these; phase update replaces one worker
+// after the other; phases drain and stop scale in.
 func Decide(spec operators.ServiceSpec, in Input) plan.Plan {
 	recover := plan.Phase{Name: "recover", Strategy: plan.Parallel, Beside: true}
 	workers := plan.Phase{Name: "workers", Strategy: plan.Parallel}
@@ -64,7 +64,7 @@ func Decide(spec operators.ServiceSpec, in Input) plan.Plan {
 			workers.Steps = append(workers.Steps, steps...)
 		}
 	}
-	p := plan.Plan{Service: spec.Name, Name: "deploy", Revision: spec.Revision(), Phases: []plan.Phase{recover, workers, channels(in), update, scaleIn(spec, in.Observed)}}
+	p := plan.Plan{Service: spec.Name, Name: "deploy", Revision: spec.Revision(), Phases: append([]plan.Phase{recover, workers, channels(in), update}, scaleIn(spec, in.Observed)...)}
 	p.Phases = slices.DeleteFunc(p.Phases, func(ph plan.Phase) bool { return len(ph.Steps) == 0 })
 	return p
 }
@@ -148,24 +148,48 @@ func few(all []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(all[:3], ", "), len(all)-3)
 }
 
-// scaleIn ends the workers beyond the size, the highest index first. One that the assignment still gives slots, or that still holds some,
-// waits: its slots are given up after a commit, and moving them costs nothing twice.
-func scaleIn(spec operators.ServiceSpec, o operators.Observed) plan.Phase {
-	ph := plan.Phase{Name: "scale-in", Strategy: plan.Serial}
+// scaleIn ends the workers beyond the size. All of them are drained at once, so that no slot moves twice; then the highest index is stopped
+// first, and only while it is known to hold nothing: a slot is given up after a commit.
+func scaleIn(spec operators.ServiceSpec, o operators.Observed) []plan.Phase {
+	drain := plan.Phase{Name: "drain", Strategy: plan.Parallel}
+	stop := plan.Phase{Name: "stop", Strategy: plan.Serial}
 	for _, i := range beyond(spec, o) {
 		pod := spec.PodName(i)
+		d := drained(pod, o)
 		s := plan.Stop(pod, o.Tasks[pod], fmt.Sprintf("the size is %d", spec.Size), o)
-		w := o.Stream.Workers
-		switch {
-		case s.Status != plan.Pending:
-		case !w.Known:
-			s.Status, s.Reason = plan.Waiting, "whether it holds slots is unknown: "+w.Reason()
-		case w.Value[pod].Assigned+w.Value[pod].Holding > 0:
-			s.Status, s.Reason = plan.Waiting, fmt.Sprintf("%d slots are assigned to it and it holds %d; they move first", w.Value[pod].Assigned, w.Value[pod].Holding)
+		if s.Status == plan.Pending && !d.Done {
+			s.Status, s.Reason = plan.Waiting, "after its slots have moved"
 		}
-		ph.Steps = append(ph.Steps, s)
+		drain.Steps, stop.Steps = append(drain.Steps, d), append(stop.Steps, s)
 	}
-	return ph
+	return []plan.Phase{drain, stop}
+}
+
+// DrainID is the step that moves a worker's slots away.
+func DrainID(pod string) string { return pod + ":drain" }
+
+// drained is the step that waits for a worker's slots to be elsewhere. The server moves them while it is not paused.
+func drained(pod string, o operators.Observed) plan.Step {
+	s := plan.Step{ID: DrainID(pod), Action: operators.Wait{For: "its slots to move to the workers that stay"}}
+	w := o.Stream.Workers
+	switch has := w.Value[pod]; {
+	case !w.Known:
+		s.Status, s.Reason = plan.Waiting, "whether it holds slots is unknown: "+w.Reason()
+	case has.Assigned > 0:
+		s.Status, s.Reason = plan.Pending, fmt.Sprintf("%s assigned to it", slots(has.Assigned))
+	case has.Holding > 0:
+		s.Status, s.Reason = plan.Started, fmt.Sprintf("it commits and gives up %s", slots(has.Holding))
+	default:
+		s.Status, s.Done = plan.Complete, true
+	}
+	return s
+}
+
+func slots(n int) string {
+	if n == 1 {
+		return "1 slot"
+	}
+	return fmt.Sprintf("%d slots", n)
 }
 
 // beyond are the indexes of live pods that the size has no place for, highest first.

@@ -69,10 +69,12 @@ type Service struct {
 	Version  string        `json:"version,omitempty"`
 	Want     int           `json:"want"`
 	Ready    int           `json:"ready"`
-	State    string        `json:"state"` // waiting, deploying, ready, recovering, stopped, failed
+	Written  int           `json:"written,omitempty"` // the size in the stack file, where `weir scale` set another
+	State    string        `json:"state"`             // waiting, deploying, scaling, updating, ready, recovering, stopped
 	Reason   string        `json:"reason,omitempty"`
 	Endpoint string        `json:"endpoint,omitempty"`
 	Plan     string        `json:"plan,omitempty"`    // as `weir rollout` prints it
+	Rollout  *Rollout      `json:"rollout,omitempty"` // the same for machines
 	Took     time.Duration `json:"took,omitempty"`    // from its first launch to ready
 	Elapsed  time.Duration `json:"elapsed,omitempty"` // since its first launch, while it is not ready
 }

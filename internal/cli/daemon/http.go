@@ -29,6 +29,8 @@ func (d *Daemon) routes() http.Handler {
 	})
 	admin("PUT /v1/stacks/{name}", d.putStack)
 	admin("POST /v1/plan", d.postPlan)
+	admin("POST /v1/scale", d.postScale)
+	admin("POST /v1/pause", d.postPause)
 	admin("POST /v1/pipelines/{name}/rerun", func(r *http.Request) (any, error) {
 		return ask(r.Context(), d, func() (api.Apply, error) { return d.rerun(r.Context(), r.PathValue("name")) })
 	})
@@ -150,6 +152,22 @@ func (d *Daemon) postPlan(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return ask(r.Context(), d, func() (api.Plan, error) { return d.plan(resolved) })
+}
+
+func (d *Daemon) postScale(r *http.Request) (any, error) {
+	var req api.Scale
+	if err := decode(r, &req); err != nil {
+		return nil, err
+	}
+	return ask(r.Context(), d, func() (api.Scaled, error) { return d.scale(r.Context(), req, "weir scale") })
+}
+
+func (d *Daemon) postPause(r *http.Request) (any, error) {
+	var req api.Pause
+	if err := decode(r, &req); err != nil {
+		return nil, err
+	}
+	return ask(r.Context(), d, func() (api.Apply, error) { return d.pause(r.Context(), req) })
 }
 
 // shutdownRequest is the body of POST /v1/shutdown.

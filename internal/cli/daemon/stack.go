@@ -27,6 +27,7 @@ type stackRecord struct {
 	Bundle api.Bundle `json:"bundle"`
 	Hash   string     `json:"hash"`
 	Down   bool       `json:"down,omitempty"` // stopped by `weir down`; `up` clears it
+	orders            // of its services
 }
 
 // stack is one that was applied.
@@ -34,7 +35,8 @@ type stack struct {
 	d         *Daemon
 	name      string
 	record    stackRecord
-	resolved  *stacks.Resolved
+	written   *stacks.Resolved // as the file says it
+	resolved  *stacks.Resolved // with the sizes that stand now
 	services  []*service
 	pipelines []*pipeline
 	failure   error
@@ -108,14 +110,18 @@ func (d *Daemon) apply(ctx context.Context, b api.Bundle, r *stacks.Resolved, re
 	}
 	out := api.Apply{Stack: r.Stack.Name}
 	s := d.stacks[r.Stack.Name]
+	orders, notes := s.carried(r, hash, time.Now())
+	out.Notes = notes
 	if s != nil && s.record.Hash == hash && !s.record.Down && s.failure == nil && replay == "" {
 		out.Notes = append(out.Notes, fmt.Sprintf("stack %s is as the file says: nothing to change", s.name))
 		return out, nil
 	}
+	written := r
+	r = orders.sized(r)
 	if err := d.check(s, r, replay); err != nil {
 		return out, err
 	}
-	record := stackRecord{Bundle: b, Hash: hash}
+	record := stackRecord{Bundle: b, Hash: hash, orders: orders}
 	if err := d.saveStack(ctx, r.Stack.Name, record); err != nil {
 		return out, err
 	}
@@ -124,7 +130,7 @@ func (d *Daemon) apply(ctx context.Context, b api.Bundle, r *stacks.Resolved, re
 		s = d.newStack(r.Stack.Name)
 		d.stacks[s.name] = s
 	}
-	s.record, s.resolved, s.failure = record, r, nil
+	s.record, s.written, s.resolved, s.failure = record, written, r, nil
 	if err := s.sync(ctx); err != nil {
 		return out, err
 	}
@@ -158,7 +164,7 @@ func (d *Daemon) check(old *stack, r *stacks.Resolved, replay string) error {
 		if err := checkPort(was, spec); err != nil {
 			errs.Add(err)
 		} else {
-			errs.Add(d.checkFit(spec))
+			errs.Add(d.checkFit(old, r, spec))
 		}
 		if was != nil && was.Operator != spec.Operator {
 			errs.Add(fault.Invalid("E-OPERATOR", "apply service", spec.Name, fault.Causef("it is a %s and cannot become a %s", was.Operator, spec.Operator), fault.Hint("give the new service another name")))
@@ -198,12 +204,35 @@ func (d *Daemon) check(old *stack, r *stacks.Resolved, replay string) error {
 	return errs.Err()
 }
 
-func (d *Daemon) checkFit(spec operators.ServiceSpec) error {
+// checkFit refuses a pod that fits on no agent, and more pods than there is room for beside all others that shall run.
+func (d *Daemon) checkFit(old *stack, r *stacks.Resolved, spec operators.ServiceSpec) error {
 	agents, err := d.agents()
 	if err != nil || len(agents) == 0 {
 		return err // none: it is registering; the plan says so if it never does
 	}
-	return evaluate.Fits(agents, podOf(spec, 0))
+	pod, was := podOf(spec, 0), old.spec(spec.Name)
+	if err := evaluate.Fits(agents, pod); err != nil {
+		return err
+	}
+	if was != nil && was.Size >= spec.Size && was.PodRevision() == spec.PodRevision() {
+		return nil // it asks for no more than it has
+	}
+	others := specs(r)
+	for _, s := range d.stacks {
+		if s != old && !s.record.Down {
+			others = append(others, specs(s.resolved)...)
+		}
+	}
+	var beside []operators.PodSpec
+	for _, other := range others {
+		if other.Role() == spec.Role() {
+			continue
+		}
+		for i := range other.Size {
+			beside = append(beside, podOf(other, i))
+		}
+	}
+	return evaluate.FitsAll(agents, beside, pod, spec.Size)
 }
 
 // checkPort refuses a fixed port that somebody else listens on.
@@ -269,7 +298,7 @@ func (d *Daemon) load() error {
 			return fmt.Errorf("read stored %s: %w", e.Key, err)
 		}
 		s := d.newStack(r.Stack.Name)
-		s.record, s.resolved = record, r
+		s.record, s.written, s.resolved = record, r, record.sized(r)
 		if err := s.loadAssigned(); err != nil {
 			return err
 		}
@@ -294,15 +323,11 @@ func (s *stack) sync(ctx context.Context) error {
 		}
 		v.spec, v.failed = spec, nil
 		if v.rec != nil {
+			v.rec.Order(s.ordersOf(v.spec))
 			v.rec.Want(spec, !s.record.Down)
 		}
 	}
-	next := &view{services: byName(s.resolved)}
-	for _, g := range s.resolved.Graphs {
-		setHomes(g, next.services)
-		next.graphs = append(next.graphs, *g)
-	}
-	s.view.Store(next)
+	s.view.Store(viewOf(s.resolved))
 	for _, g := range s.resolved.Graphs {
 		p := s.pipeline(g.Pipeline)
 		if p == nil {
@@ -325,6 +350,16 @@ func (s *stack) sync(ctx context.Context) error {
 	return nil
 }
 
+// viewOf is what the workers' plan is decided on.
+func viewOf(r *stacks.Resolved) *view {
+	v := &view{services: byName(r)}
+	for _, g := range r.Graphs {
+		setHomes(g, v.services)
+		v.graphs = append(v.graphs, *g)
+	}
+	return v
+}
+
 // owns reports whether a task id is one of this stack's.
 func (s *stack) owns(task string) bool { return strings.HasPrefix(task, s.name+".") }
 
@@ -338,6 +373,7 @@ func (s *stack) pass(ctx context.Context, now time.Time) {
 	}
 	if !s.record.Down {
 		s.runPipelines(ctx, now)
+		s.settle(ctx)
 	}
 	s.sample(now)
 }
@@ -357,7 +393,7 @@ func (s *stack) start(ctx context.Context, v *service) {
 		}
 	}
 	rec, err := reconcile.New(reconcile.Config{Spec: v.spec, Kind: s.kind(v), Master: s.d.master, Store: keep{s.d}, Log: s.d.cfg.Log,
-		Changed: func() { s.changed(v) }})
+		Orders: s.ordersOf(v.spec), Changed: func() { s.changed(v) }})
 	if err != nil {
 		s.failure, v.failed = err, err
 		return

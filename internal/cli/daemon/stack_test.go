@@ -19,7 +19,7 @@ import (
 // applied is a stack as it is after r was applied, with nothing started.
 func applied(d *Daemon, r *stacks.Resolved) *stack {
 	s := d.newStack(r.Stack.Name)
-	s.resolved = r
+	s.written, s.resolved = r, r
 	for _, spec := range specs(r) {
 		s.services = append(s.services, &service{spec: spec})
 	}
@@ -238,7 +238,7 @@ func TestTasksThatAreScaledInAreShownWhileTheyRunAndAreNotReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := observing(t, operators.ServiceSpec{Stack: "s", Name: "workers", Operator: operators.Stream, Size: 2},
 			tasks{taskOf("workers", 0, resources.Running), taskOf("workers", 1, resources.Failed), taskOf("workers", 2, resources.Running)})
-		if got := v.status(false); got.Ready != 1 || len(v.tasks()) != 3 {
+		if got := v.status(false, plan.Change{}); got.Ready != 1 || len(v.tasks()) != 3 {
 			t.Errorf("%d of %d are ready, and %d tasks are shown; want 1 and 3", got.Ready, got.Want, len(v.tasks()))
 		}
 	})
@@ -248,18 +248,18 @@ func TestAServicesStateIsThatOfItsPlan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		spec := operators.ServiceSpec{Stack: "s", Name: "workers", Operator: operators.Stream, Size: 2}
 		v := &service{spec: spec}
-		if got := v.status(false); got.State != "waiting" || got.Want != 2 {
+		if got := v.status(false, plan.Change{}); got.State != "waiting" || got.Want != 2 {
 			t.Errorf("before its reconciler: %+v", got)
 		}
 		v = observing(t, spec, tasks{taskOf("workers", 0, resources.Running), taskOf("workers", 1, resources.Failed), taskOf("workers", 2, resources.Killed)})
-		if got := v.status(false); got.State != "ready" || got.Ready != 1 {
+		if got := v.status(false, plan.Change{}); got.State != "ready" || got.Ready != 1 {
 			t.Errorf("its plan is done: %+v", got)
 		}
-		if got := v.status(true); got.State != "stopped" {
+		if got := v.status(true, plan.Change{}); got.State != "stopped" {
 			t.Errorf("its stack is down: %+v", got)
 		}
 		v.spec.Size = 3
-		if got := v.status(false); got.State != "waiting" || got.Reason != "its plan is being made" {
+		if got := v.status(false, plan.Change{}); got.State != "waiting" || got.Reason != "its plan is being made" {
 			t.Errorf("its spec changed and its reconciler has not looked: %+v", got)
 		}
 		v.spec.Size = 2

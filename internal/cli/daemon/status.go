@@ -14,7 +14,6 @@ import (
 	"github.com/weir-project/weir/internal/fault"
 	"github.com/weir-project/weir/operators"
 	"github.com/weir-project/weir/operators/kafka"
-	"github.com/weir-project/weir/operators/plan"
 	"github.com/weir-project/weir/operators/stream"
 	"github.com/weir-project/weir/pipelines/physical"
 	"github.com/weir-project/weir/resources"
@@ -48,7 +47,7 @@ func (s *stack) status() api.Stack {
 				out.Steps = append(out.Steps, step)
 			}
 		}
-		sv := v.status(s.record.Down)
+		sv := s.serviceStatus(v)
 		out.Services = append(out.Services, sv)
 		if sv.State != "ready" {
 			out.State = "starting"
@@ -80,68 +79,6 @@ func (s *stack) complete() bool {
 		}
 	}
 	return len(s.pipelines) > 0
-}
-
-func (v *service) status(down bool) api.Service {
-	out := api.Service{Name: v.spec.Name, Operator: v.spec.Operator, Version: v.spec.Version, Want: v.spec.Size, State: "waiting"}
-	if v.rec == nil {
-		switch {
-		case down:
-			out.State = "stopped"
-		case v.fetched.Load() != nil:
-			out.Reason = "its jars are being fetched"
-		}
-		return out
-	}
-	st := v.rec.Status()
-	out.Plan, out.Took = st.Plan.String(), st.Took
-	running := 0
-	for pod, t := range st.Observed.Tasks {
-		if i, ok := stream.Index(v.spec.Name, pod); ok && i < v.spec.Size && t.State == resources.Running {
-			running++
-		}
-	}
-	out.Ready = min(running, out.Want)
-	out.Endpoint = endpoint(v.spec, st.Observed)
-	step, more := current(st.Plan)
-	switch {
-	case down:
-		out.State = "stopped"
-	case len(st.Plan.Phases) == 0 || st.Plan.Revision != v.spec.Revision():
-		out.State, out.Reason = "waiting", "its plan is being made" // the reconciler has not looked since the start or the change
-	case st.Plan.Summary() == plan.Done:
-		out.State = "ready"
-	default:
-		out.State = "deploying"
-		if v.spec.Operator != operators.Stream {
-			out.Ready = 0
-		}
-		if st.Took > 0 {
-			out.State = "recovering"
-		}
-		if more {
-			out.Reason = step.ID + " " + string(step.Status)
-			if why, _, _ := strings.Cut(step.Reason, ": "); why != "" {
-				out.Reason += ": " + why // the whole of it is in the plan
-			}
-			if !st.Began.IsZero() && st.Took == 0 {
-				out.Elapsed = time.Since(st.Began)
-			}
-		}
-	}
-	return out
-}
-
-// current is the first step that is not done.
-func current(p plan.Plan) (plan.Step, bool) {
-	for _, ph := range p.Phases {
-		for _, s := range ph.Steps {
-			if !s.Done {
-				return s, true
-			}
-		}
-	}
-	return plan.Step{}, false
 }
 
 func (v *service) tasks() []api.Task {
@@ -192,6 +129,12 @@ func (d *Daemon) plan(r *stacks.Resolved) (api.Plan, error) {
 		text, n := stacks.Diff(nil, r)
 		return api.Plan{Stack: r.Stack.Name, Text: text, Changes: n}, d.check(nil, r, "")
 	}
+	hash, err := r.Hash()
+	if err != nil {
+		return api.Plan{}, err
+	}
+	next, notes := s.carried(r, hash, time.Now())
+	r = next.sized(r)
 	for _, g := range r.Graphs {
 		setHomes(g, byName(r))
 	}
@@ -201,31 +144,15 @@ func (d *Daemon) plan(r *stacks.Resolved) (api.Plan, error) {
 		old.Graphs = append(old.Graphs, &g)
 	}
 	text, n := stacks.Diff(old, r)
+	for _, note := range notes {
+		text += note + "\n"
+	}
 	if s.record.Down {
 		text += "the stack is down: `weir up` starts its services again\n"
 		n++
 	}
-	text += s.preview(r)
+	text += s.preview(r, next)
 	return api.Plan{Stack: s.name, Text: text, Changes: n}, d.check(s, r, "")
-}
-
-// preview prints the actions that each service's plan would carry out under the new specs.
-func (s *stack) preview(r *stacks.Resolved) string {
-	var b strings.Builder
-	for _, spec := range specs(r) {
-		v := s.service(spec.Name)
-		if v == nil || v.rec == nil {
-			continue
-		}
-		changes := s.kind(v).Decide(spec, v.rec.Status().Observed).Changes()
-		for _, c := range changes {
-			fmt.Fprintf(&b, "  %s\n", c)
-		}
-	}
-	if b.Len() == 0 {
-		return ""
-	}
-	return "steps:\n" + b.String()
 }
 
 // why prints the reasons of a decision.

@@ -135,7 +135,7 @@ func (s *stack) hosts(v *service, now time.Time) []string {
 	for pod, t := range st.Observed.Tasks {
 		i, ok := stream.Index(v.spec.Name, pod)
 		seen[string(t.ID)] = true
-		if !ok || i >= v.spec.Size || !t.Live() || t.State == resources.Killing {
+		if !ok || i >= v.spec.Size && !s.keeps(v, string(t.ID)) || !t.Live() || t.State == resources.Killing {
 			continue
 		}
 		if s.d.workers[string(t.ID)] != nil || s.waitedFor(string(t.ID), now) {
@@ -148,6 +148,12 @@ func (s *stack) hosts(v *service, now time.Time) []string {
 		}
 	}
 	return out
+}
+
+// keeps reports whether a worker that the size has no place for still hosts slots: its drain is paused, and has not begun.
+func (s *stack) keeps(v *service, task string) bool {
+	_, paused := s.record.Paused[v.spec.Name]
+	return paused && s.assigned.Count()[task] > 0
 }
 
 // waitedFor reports whether a worker without a link still keeps its slots. One that owned none is not waited for.

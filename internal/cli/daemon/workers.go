@@ -85,6 +85,9 @@ func (d *Daemon) registered(w *worker, reg physical.Register) {
 		if s.owns(w.task) {
 			w.stack = s.name
 			delete(s.lost, w.task)
+			if f := s.workers.Load(); f != nil {
+				f.Reprobe() // a step may wait for it
+			}
 		}
 	}
 	d.cfg.Log.Info("worker registered", "task", w.task, "build", reg.Build, "slots", len(reg.Running))

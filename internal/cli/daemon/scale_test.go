@@ -1,0 +1,138 @@
+package daemon
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weir-project/weir/internal/cli/api"
+	"github.com/weir-project/weir/internal/fault"
+	"github.com/weir-project/weir/operators/plan"
+)
+
+// fleetOf is a daemon with the stack "s" of workers, applied and stored.
+func fleetOf(t *testing.T, workers string) *Daemon {
+	t.Helper()
+	d := newDaemon()
+	d.withMaster(t)
+	d.withStore(t, t.TempDir())
+	d.mustApply(t, workers)
+	return d
+}
+
+func (d *Daemon) mustApply(t *testing.T, workers string) []string {
+	t.Helper()
+	b, r := workersOnly(t, workers)
+	out, err := d.apply(t.Context(), b, r, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.Notes
+}
+
+func scaleTo(n int) api.Scale {
+	return api.Scale{Targets: []api.Target{{Stack: "s", Service: "workers", Size: n}}}
+}
+
+// TestTheFilesNumberWinsWhenItChanged: the size of workers after a scale and another up of a file.
+func TestTheFilesNumberWinsWhenItChanged(t *testing.T) {
+	for _, c := range []struct {
+		file   string
+		scale  int
+		again  string
+		want   int
+		stored bool // as a size of its own
+		note   string
+	}{
+		{"2", 3, "2", 3, true, "service workers stays at size 3, which weir scale set (the file says 2); weir scale s/workers=2 goes back to it"},
+		{"2", 3, "4", 4, false, "service workers: the file's size 4 replaces 3, which weir scale had set"},
+		{"2", 3, "3", 3, true, "stays at size 3"},
+		{"2", 2, "2", 2, false, ""},
+		{"{min: 1, max: 4}", 3, "{min: 1, max: 4}", 3, true, "stays at size 3, which weir scale set (the file says 1 to 4)"},
+		{"{min: 1, max: 4}", 3, "{min: 2, max: 8}", 3, true, "stays at size 3"},
+		{"{min: 1, max: 4}", 4, "{min: 1, max: 3}", 3, true, "size 4, which weir scale had set, becomes 3: the file allows 1 to 3"},
+		{"{min: 1, max: 4}", 2, "{min: 3, max: 4}", 3, false, "the file's size 3 to 4 replaces 2"},
+		{"{min: 1, max: 4}", 3, "1", 1, false, "the file's size 1 replaces 3"},
+	} {
+		d := fleetOf(t, c.file)
+		if _, err := d.scale(t.Context(), scaleTo(c.scale), "weir scale"); err != nil {
+			t.Errorf("%s scaled to %d: %v", c.file, c.scale, err)
+		}
+		notes := strings.Join(d.mustApply(t, c.again), "\n")
+		s := d.stacks["s"]
+		_, stored := s.record.Sizes["workers"]
+		if got := s.spec("workers").Size; got != c.want || stored != c.stored || !strings.Contains(notes, c.note) {
+			t.Errorf("%s, scaled to %d, then %s: size %d (set apart: %v), want %d (%v); it says %q", c.file, c.scale, c.again, got, stored, c.want, c.stored, notes)
+		}
+	}
+}
+
+func TestAScaleThatCannotBeChangesNothing(t *testing.T) {
+	d := fleetOf(t, "2")
+	for _, c := range []struct {
+		what string
+		req  api.Scale
+		code string
+	}{
+		{"none", scaleTo(0), "E-SIZE"},
+		{"one of two that is wrong", api.Scale{Targets: append(scaleTo(3).Targets, api.Target{Stack: "s", Service: "wokers", Size: 2})}, "E-NOT-FOUND"},
+		{"another stack", api.Scale{Targets: []api.Target{{Stack: "t", Service: "workers", Size: 2}}}, "E-NOT-FOUND"},
+		{"the same twice", api.Scale{Targets: append(scaleTo(3).Targets, scaleTo(4).Targets...)}, "E-USAGE"},
+	} {
+		_, err := d.scale(t.Context(), c.req, "weir scale")
+		wantCode(t, c.what, err, c.code)
+	}
+	out, err := d.scale(t.Context(), api.Scale{Targets: scaleTo(3).Targets, DryRun: true}, "weir scale")
+	if err != nil || out.Changed || len(out.Notes) != 1 || out.Notes[0] != "s/workers: deploy; this extends the change that is under way (deploy)" {
+		t.Errorf("a dry run: %+v, %v", out, err)
+	}
+	if s := d.stacks["s"]; s.spec("workers").Size != 2 || len(s.record.Sizes) != 0 || s.record.Changes["workers"].To != 2 {
+		t.Errorf("it changed: %+v", s.record.orders)
+	}
+	_, r := flights(t)
+	applied(d, r)
+	_, err = d.scale(t.Context(), api.Scale{Targets: []api.Target{{Stack: "flights", Service: "serving", Size: 2}}}, "weir scale")
+	if !fault.HasCode(err, "E-SIZE") || !strings.Contains(err.Error(), "it is a cassandra") {
+		t.Errorf("a Cassandra: %v", err)
+	}
+}
+
+func TestAScaleWhileOneGoesOnExtendsItAndBothOutliveTheServer(t *testing.T) {
+	d := fleetOf(t, "1")
+	s := d.stacks["s"]
+	c := s.record.Changes["workers"]
+	c.Ended = time.Now()
+	s.record.Changes["workers"] = c
+	for i, want := range []string{"s/workers: scale out 1 -> 3", "s/workers: scale out 1 -> 2; this extends the change that is under way (scale out 1 -> 3)",
+		"s/workers has size 2 already: nothing to change"} {
+		out, err := d.scale(t.Context(), scaleTo([]int{3, 2, 2}[i]), "weir scale")
+		if err != nil || len(out.Notes) != 1 || out.Notes[0] != want {
+			t.Errorf("answer %d: %q, %v; want %q", i, out.Notes, err, want)
+		}
+	}
+	if _, err := d.pause(t.Context(), api.Pause{Stack: "s", Service: "workers", Paused: true}); err != nil {
+		t.Fatal(err)
+	}
+	next := newDaemon()
+	next.store, next.group, next.master = d.store, d.group, d.master
+	if err := next.load(); err != nil {
+		t.Fatal(err)
+	}
+	s = next.stacks["s"]
+	o := s.ordersOf(*s.spec("workers"))
+	if s.spec("workers").Size != 2 || o.Change.String() != "scale out 1 -> 2" || !o.Overrides.Paused["plan"] || !strings.Contains(o.Overrides.Why, "weir resume s/workers") {
+		t.Errorf("the next server has size %d and the orders %+v", s.spec("workers").Size, o)
+	}
+	if err := next.scaleTo(t.Context(), "s", "workers", 1, "the autoscaler"); err != nil || s.record.Changes["workers"].Why != "the autoscaler" || len(s.record.Sizes) != 0 {
+		t.Errorf("back at the file's size: %+v, %v", s.record.orders, err)
+	}
+}
+
+func TestTheStateOfAServiceIsThatOfItsChange(t *testing.T) {
+	ended := time.Now()
+	for want, c := range map[string]plan.Change{"deploying": {To: 2}, "scaling": {From: 1, To: 2}, "updating": {From: 2, To: 2}, "recovering": {From: 1, To: 2, Ended: ended}} {
+		if got := doing(c); got != want {
+			t.Errorf("%+v is %s, want %s", c, got, want)
+		}
+	}
+}
