@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"math"
+	"slices"
 	"strconv"
 
 	"github.com/segmentio/kafka-go"
@@ -51,7 +54,7 @@ func (s *channelSource) Open(ctx context.Context, split connectors.Split, from c
 	if err != nil {
 		return nil, fmt.Errorf("channel %s: %w", s.channel.Name, err)
 	}
-	return &rowReader{tail: t, rows: codec.NewJSONDecoder(s.channel.Schema)}, nil
+	return &rowReader{tail: t, rows: codec.NewJSONDecoder(s.channel.Schema), end: math.MaxInt64}, nil
 }
 
 func (s *channelSource) Close() error { return nil }
@@ -75,13 +78,18 @@ func openTail(ctx context.Context, c *Client, topic string, p int32, from int64)
 type rowReader struct {
 	tail *tail
 	rows *codec.JSONDecoder
+	raw  bool  // the value is the row's only column
+	end  int64 // no record at or after it is given out; MaxInt64 of a channel
 }
 
 // Read blocks until there is a row or the place moved over control records. An error leaves the rows before it for the call that got them: a bad
 // record is reported by the call that would begin with it.
 func (r *rowReader) Read(ctx context.Context, b *column.Batch, limit int) (checkpoint.Position, error) {
 	from, have := r.tail.next, 0
-	for have < limit {
+	if from >= r.end {
+		return r.ended()
+	}
+	for have < limit && r.tail.next < r.end {
 		if !r.tail.current() {
 			ok, err := r.tail.load()
 			if err != nil {
@@ -108,6 +116,11 @@ func (r *rowReader) Read(ctx context.Context, b *column.Batch, limit int) (check
 	return checkpoint.Position{Offset: r.tail.next}, nil
 }
 
+// ended is the answer at the end.
+func (r *rowReader) ended() (checkpoint.Position, error) {
+	return checkpoint.Position{Offset: r.tail.next, Ended: true}, io.EOF
+}
+
 // stop ends a Read by an error, or by the rows before it.
 func (r *rowReader) stop(have int, from int64, err error) (checkpoint.Position, error) {
 	if have > 0 {
@@ -120,8 +133,15 @@ func (r *rowReader) stop(have int, from int64, err error) (checkpoint.Position, 
 func (r *rowReader) take(b *column.Batch, limit int) (int, error) {
 	c, first := &r.tail.cols, r.tail.at
 	end := min(c.Len(), first+limit)
+	if c.Offsets[end-1] >= r.end {
+		n, _ := slices.BinarySearch(c.Offsets[first:end], r.end)
+		end = first + n
+	}
 	for i := first; i < end; i++ {
-		if err := r.rows.DecodeAt(b, c.Buf, c.Values[i]); err != nil {
+		if r.raw {
+			b.Cols[0].AppendString(c.Buf[c.Values[i].Off : c.Values[i].Off+c.Values[i].Len])
+			b.N++
+		} else if err := r.rows.DecodeAt(b, c.Buf, c.Values[i]); err != nil {
 			offset := c.Offsets[i]
 			r.tail.took(i)
 			return i - first, r.tail.fail(fmt.Sprintf("decode the record at offset %d of", offset), malformed{err})

@@ -16,8 +16,10 @@ import (
 	"github.com/weir-project/weir/internal/cli/connect"
 	"github.com/weir-project/weir/internal/console"
 	"github.com/weir-project/weir/internal/fault"
+	"github.com/weir-project/weir/operators"
 	"github.com/weir-project/weir/pipelines/compile"
 	"github.com/weir-project/weir/pipelines/engine"
+	"github.com/weir-project/weir/pipelines/graph"
 	"github.com/weir-project/weir/pipelines/physical"
 	"github.com/weir-project/weir/stacks"
 )
@@ -80,6 +82,21 @@ func (l *channels) get(ref string) (physical.Channel, bool) {
 	return c.Channel, true
 }
 
+// connection asks how the service of a running stack, STACK/SERVICE, is reached.
+func (l *channels) connection(name string) (c physical.Connection, err error) {
+	client, err := l.client()
+	if err != nil {
+		return c, err
+	}
+	if err := client.Do(l.ctx, "GET", "/v1/connections/"+name, nil, &c); err != nil {
+		return c, err
+	}
+	if c.Operator != operators.Kafka {
+		return c, fault.Invalid("E-SERVICE", "connect to service", name, fault.Causef("it is a %s, and a Kafka is asked for", c.Operator), fault.Hint("weir get services"))
+	}
+	return c, nil
+}
+
 func (a *app) runSource(ctx context.Context, client *api.Client, path string, src []byte) error {
 	lookup := a.lookup(ctx, client)
 	g, err := compileFile(path, src, lookup)
@@ -91,9 +108,14 @@ func (a *app) runSource(ctx context.Context, client *api.Client, path string, sr
 		if c.Channel.Kafka != nil {
 			// Its records are of every run so far, and where one ends and the next begins is known to the pipeline's own readers only.
 			return fault.Invalid("E-NOTYET", "run", path, fault.Causef("it reads the Kafka channel %s of a deployed pipeline, which `weir run` cannot tell the runs of yet", ref),
-				fault.Hint("read it in a stage of that pipeline, or a table that one of its stages writes"))
+				fault.Hint(fmt.Sprintf("read it in a stage of that pipeline, or as any topic: ReadFromKafka with `topic: %s` and `bootstrap_servers: STACK/%s`", c.Channel.Kafka.Topic, c.Channel.Kafka.Service)))
 		}
 		services[serviceName(c.Channel)] = c.Connection
+	}
+	for _, name := range graph.Services(g) {
+		if services[name], err = lookup.connection(name); err != nil {
+			return err
+		}
 	}
 	log := slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	pool := connect.NewPool("weir-run")

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -31,6 +33,18 @@ func TestMainJob(t *testing.T) {
 	t.Run("no listener answers a stranger", func(t *testing.T) {
 		w.t = t
 		w.verifyListeners()
+	})
+	w.t = t
+
+	t.Run("weir run reads the stack's Kafka", func(t *testing.T) {
+		w.t = t
+		file := filepath.Join(t.TempDir(), "count.yaml")
+		if err := os.WriteFile(file, []byte(countDepartures), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out := w.must("run", file); !strings.Contains(out, fmt.Sprintf(`{"n": %d}`, want.Rows)) {
+			t.Errorf("it does not count %d rows:\n%s", want.Rows, out)
+		}
 	})
 	w.t = t
 
@@ -90,6 +104,19 @@ func TestMainJob(t *testing.T) {
 		w.verifyCassandra(want)
 	})
 }
+
+// countDepartures reads a channel's topic as any other topic, up to the end that it has.
+const countDepartures = `
+pipeline:
+  type: chain
+  transforms:
+    - type: ReadFromKafka
+      config: {topic: flights.departures, bootstrap_servers: flights/events, format: JSON, auto_offset_reset_config: earliest,
+        schema: {type: object, properties: {origin: {type: string}}, required: [origin]}}
+    - {type: Combine, config: {group_by: [], combine: {n: {value: origin, fn: count}}}}
+    - {type: LogForTesting}
+weir: {ReadFromKafka: {until: end}}
+`
 
 func (w *install) task(name string) api.Task {
 	w.t.Helper()

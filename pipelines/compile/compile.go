@@ -93,6 +93,7 @@ func (c *compiler) fragment(s *graph.Stage) physical.Fragment {
 		if g, ok := c.guarantee(s, n); ok {
 			f.Sinks = append(f.Sinks, g)
 		}
+		c.here(n)
 		f.Once = f.Once || gathers(n) != ""
 		if c.outbox(n) {
 			f.Outbox = prefix + ".outbox"

@@ -190,10 +190,13 @@ func connectorText(connector, format string, config json.RawMessage) string {
 	var c struct {
 		graph.FileConfig
 		graph.SequenceConfig
+		graph.KafkaConfig
 	}
 	switch {
 	case json.Unmarshal(config, &c) != nil:
 		return connector + " " + format
+	case connector == "kafka":
+		return fmt.Sprintf("kafka %s topic %s of %s", format, c.Topic, c.Service+strings.Join(c.Servers, ","))
 	case connector == "generator" && c.End == nil:
 		return fmt.Sprintf("numbers from %d on", c.Start)
 	case connector == "generator":

@@ -30,6 +30,8 @@ func (c *compiler) guarantee(s *graph.Stage, n *graph.Node) (g physical.SinkGuar
 			if !s.Bounded {
 				c.bad(n.Pos, "E-GUARANTEE", fmt.Sprintf("stage %q", s.Name), fmt.Sprintf("%s writes a file, which is whole at the end of its input, and %s has no end", n.Path, endless(s)), "write to a channel, or read a source that ends; rolling files come in a later version")
 			}
+		case cfg.Connector == "kafka":
+			g.Guarantee, g.Because = "at least once", "each commit's rows are one transaction of their own, written after it: whoever is killed in between writes them again"
 		case ch != nil && ch.Kafka != nil:
 			g.Guarantee, g.Because = "exactly once", "output, state and positions are one Kafka transaction"
 		case ch != nil && ch.Cassandra != nil:
@@ -54,6 +56,20 @@ func endless(s *graph.Stage) string {
 	return ""
 }
 
+// here refuses what only `weir run` can do so far.
+func (c *compiler) here(n *graph.Node) {
+	var connector string
+	switch cfg := n.Config.(type) {
+	case physical.ReadConfig:
+		connector = cfg.Connector
+	case physical.WriteConfig:
+		connector = cfg.Connector
+	}
+	if connector == "kafka" && !c.in.Local {
+		c.bad(n.Pos, "E-NOTYET", n.Path, "in a deployed pipeline a topic is a channel, which Weir makes, secures and commits to; topics of others are read and written by `weir run` for now", "declare `channels: {name: {kafka: {service: …}}}`, or `weir run` this file")
+	}
+}
+
 // timed refuses windows that would never fire: of a source without an end the watermark advances by the bound on disorder alone (C10). Channels
 // bring the watermarks of their writers.
 func (c *compiler) timed(s *graph.Stage) {
@@ -75,7 +91,7 @@ func (c *compiler) outbox(n *graph.Node) bool {
 		return false
 	}
 	ch := c.logical.Channels[cfg.Channel]
-	return cfg.Connector == "file" || ch != nil && ch.Cassandra != nil
+	return cfg.Connector == "file" || cfg.Connector == "kafka" || ch != nil && ch.Cassandra != nil
 }
 
 // possible refuses exactly_once that is asked for where no sink can keep it, and a commit rate that no broker takes.

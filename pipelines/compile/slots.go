@@ -91,6 +91,8 @@ func (c *compiler) splits(s *graph.Stage) division {
 		switch n.Config.(physical.ReadConfig).Connector {
 		case "file":
 			return division{slots: 1, reason: "a file is one split, read by one slot"}
+		case "kafka":
+			return division{slots: 1, reason: "weir run is one process"}
 		case "generator":
 			return division{slots: 1, reason: "a sequence is one split, made by one slot"}
 		}

@@ -60,6 +60,8 @@ func (i *infer) typed() *Node {
 		n = i.readFile()
 	case "GenerateSequence":
 		n = i.sequence()
+	case "ReadFromKafka":
+		n = i.readKafka()
 	case "ReadFromChannel":
 		n = i.readChannel()
 	case "Create":
@@ -84,6 +86,8 @@ func (i *infer) typed() *Node {
 		n = i.assert()
 	case "WriteToCsv", "WriteToJson", "WriteToText":
 		n = i.writeFile()
+	case "WriteToKafka":
+		n = i.writeKafka()
 	case "WriteToChannel":
 		n = i.writeChannel()
 	default:

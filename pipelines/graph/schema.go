@@ -20,11 +20,13 @@ var kindList = []string{"boolean", "integer", "number", "string", "bytes", "time
 
 // schema reads config.output_schema: {type: object, properties: {name: {type: …}}, required: […]}. A property that is not
 // required may be null, as in Beam.
-func (i *infer) schema() (column.Schema, bool) {
+func (i *infer) schema() (column.Schema, bool) { return i.schemaOf("output_schema", "file") }
+
+func (i *infer) schemaOf(key, of string) (column.Schema, bool) {
 	var out column.Schema
-	v := i.t.Config.Get("output_schema")
+	v := i.t.Config.Get(key)
 	if v == nil {
-		i.fail(i.t.Pos, "E-REQUIRED", "config.output_schema is missing: the types of a file's columns are not guessed from its rows", "add `output_schema: {type: object, properties: {id: {type: integer}}}`")
+		i.fail(i.t.Pos, "E-REQUIRED", fmt.Sprintf("config.%s is missing: the types of a %s's columns are not guessed from its rows", key, of), "add `"+key+": {type: object, properties: {id: {type: integer}}}`")
 		return out, false
 	}
 	for _, e := range v.Entries {

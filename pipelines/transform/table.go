@@ -1,5 +1,7 @@
 package transform
 
+import "slices"
+
 var (
 	path      = Field{Name: "path", Type: String, Required: true, Doc: "the file, relative to the pipeline's file; .gz is compressed"}
 	delimiter = Field{Name: "delimiter", Type: Bytes, Default: ",", Doc: "what separates the columns"}
@@ -10,11 +12,18 @@ var (
 	validated = Field{Name: "output_schema", Type: Schema, Doc: "the rows that may come out", NotYet: "rows are validated by a schema in a later version; the schema of what comes out is inferred"}
 	channel   = Field{Name: "channel", Type: String, Required: true, Doc: "a channel of this pipeline, or pipeline/channel of a deployed one (read only)"}
 
+	topic   = Field{Name: "topic", Type: String, Required: true, Doc: "the topic, which is there already"}
+	servers = Field{Name: "bootstrap_servers", Type: String, Required: true, Doc: "host:port, several with commas; or STACK/SERVICE, the Kafka of a running stack"}
+	wire    = Field{Name: "format", Type: String, Default: "RAW", Doc: "JSON (with a schema), RAW or STRING ({payload})"}
+
 	pace     = Field{Name: "pace", Type: Number, Doc: "rows a second and slot, 0 is as fast as it goes"}
 	disorder = Field{Name: "disorder", Type: Duration, Doc: "how far behind the newest event time a row may be; without it a bounded source holds its watermark until its end"}
 	idle     = Field{Name: "idle", Type: Duration, Doc: "how long a silent split holds the watermark back"}
 	sorting  = Field{Name: "sort", Type: Names, Doc: "fields to sort by, a leading - is descending; bounded stages only"}
 )
+
+// until makes an endless source end.
+var until = Field{Name: "until", Type: String, Doc: "end: stop where the topic ended when the run began"}
 
 // sourceKeys are the weir: keys of every source.
 var sourceKeys = []Field{pace, disorder, idle}
@@ -65,6 +74,12 @@ var declared = []Decl{
 			{Name: "filename_column", Type: String, Doc: "a column for the file's name", NotYet: "the reader does not add one"}}},
 	{Type: "ReadFromJson", Outputs: 1, Portable: true, Doc: "rows of a file with one JSON object a line", Weir: sourceKeys,
 		Fields: []Field{path, schema, errors}},
+	{Type: "ReadFromKafka", Outputs: 1, Portable: true, Doc: "rows of a topic that others fill; a record's timestamp is the row's event time", Weir: append(slices.Clone(sourceKeys), until),
+		Fields: []Field{topic, servers, wire,
+			{Name: "schema", Type: Schema, Doc: "the rows of a JSON topic"},
+			{Name: "auto_offset_reset_config", Type: String, Default: "latest", Doc: "earliest or latest: where a run begins to read"},
+			{Name: "max_read_time_seconds", Type: Integer, Doc: "stop after so long"},
+			{Name: "consumer_config", Type: Mapping, Doc: "properties of Java's consumer", NotYet: "Weir's client is not Java's; the Kafka of a stack is read with its own login if it is named as STACK/SERVICE"}, errors}},
 	{Type: "ReadFromText", Outputs: 1, Portable: true, Doc: "each line as {line}", Weir: sourceKeys,
 		Fields: []Field{path, errors}},
 	{Type: "WindowInto", Inputs: 1, Outputs: 1, Portable: true, Doc: "assigns windows",
@@ -74,6 +89,10 @@ var declared = []Decl{
 		Fields: []Field{path, delimiter, errors}},
 	{Type: "WriteToJson", Inputs: 1, Portable: true, Sink: true, Doc: "writes a file with one JSON object a line", Weir: []Field{sorting},
 		Fields: []Field{path, errors}},
+	{Type: "WriteToKafka", Inputs: 1, Portable: true, Sink: true, Doc: "writes a topic that is there already",
+		Fields: []Field{topic, servers, wire,
+			{Name: "producer_config_updates", Type: Mapping, Doc: "properties of Java's producer", NotYet: "Weir's client is not Java's; the Kafka of a stack is written with its own login if it is named as STACK/SERVICE"}, errors},
+		Weir: []Field{{Name: "key", Type: Names, Doc: "fields of the record's key, which chooses the partition"}}},
 	{Type: "WriteToText", Inputs: 1, Portable: true, Sink: true, Doc: "writes the only field of each row as a line", Weir: []Field{sorting},
 		Fields: []Field{path, errors}},
 }

@@ -6,6 +6,7 @@ package connect
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -88,8 +89,32 @@ func (c *Connections) Source(ctx context.Context, cfg physical.ReadConfig, ch *p
 		return engine.NewCreateSource(cfg)
 	case cfg.Connector == "generator":
 		return generator.New(cfg)
+	case cfg.Connector == "kafka":
+		client, topic, err := c.topic(cfg.Config)
+		if err != nil {
+			return nil, err
+		}
+		return kafka.Topic(client, topic, cfg), nil
 	}
 	return nil, fmt.Errorf("open a source: there is no connector %q", cfg.Connector)
+}
+
+// topic opens the Kafka of a plain connector: by its addresses, or the service of a stack.
+func (c *Connections) topic(config json.RawMessage) (*kafka.Client, kafka.TopicConfig, error) {
+	var cfg struct {
+		kafka.TopicConfig
+		Servers []string `json:"servers"`
+		Service string   `json:"service"`
+	}
+	if err := json.Unmarshal(config, &cfg); err != nil {
+		return nil, cfg.TopicConfig, fmt.Errorf("read the config of a topic: %w", err)
+	}
+	if cfg.Service != "" {
+		client, err := c.kafka(cfg.Service)
+		return client, cfg.TopicConfig, err
+	}
+	client, err := c.pool.kafkaClient(physical.Connection{Operator: "kafka", Servers: cfg.Servers})
+	return client, cfg.TopicConfig, err
 }
 
 // Outbox opens a sink that acts after the commit.
@@ -114,6 +139,13 @@ func (c *Connections) Outbox(ctx context.Context, cfg physical.WriteConfig, ch *
 			return nil, errors.Join(err, root.Close())
 		}
 		return ownedOutbox{sink, root}, nil
+	case cfg.Connector == "kafka":
+		client, topic, err := c.topic(cfg.Config)
+		if err != nil {
+			return nil, err
+		}
+		// An id of its own: two runs of one file, or two sinks of one fragment, must not fence each other.
+		return kafka.NewTopicSink(client, topic, cfg, in, "weir-run-"+rand.Text())
 	}
 	return nil, fmt.Errorf("open a sink: there is no connector %q", cfg.Connector)
 }

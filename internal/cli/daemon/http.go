@@ -11,6 +11,7 @@ import (
 	"github.com/weir-project/weir/internal/cli/api"
 	"github.com/weir-project/weir/internal/fault"
 	"github.com/weir-project/weir/internal/security"
+	"github.com/weir-project/weir/pipelines/physical"
 	"github.com/weir-project/weir/stacks"
 )
 
@@ -36,6 +37,11 @@ func (d *Daemon) routes() http.Handler {
 	})
 	admin("GET /v1/channels/{pipeline}/{channel}", func(r *http.Request) (any, error) {
 		return ask(r.Context(), d, func() (api.Channel, error) { return d.channel(r.PathValue("pipeline"), r.PathValue("channel")) })
+	})
+	admin("GET /v1/connections/{stack}/{service}", func(r *http.Request) (any, error) {
+		return ask(r.Context(), d, func() (physical.Connection, error) {
+			return d.serviceConnection(r.PathValue("stack"), r.PathValue("service"))
+		})
 	})
 	admin("GET /v1/why/{kind}/{name}", func(r *http.Request) (any, error) {
 		return ask(r.Context(), d, func() (api.Plan, error) { return d.why(r.PathValue("kind"), r.PathValue("name")) })

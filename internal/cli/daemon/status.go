@@ -213,6 +213,18 @@ func (d *Daemon) channel(pipeline, channel string) (api.Channel, error) {
 	return api.Channel{}, fault.NotFound("E-CHANNEL", "find channel", pipeline+"/"+channel, fault.Causef("no pipeline %q is deployed", pipeline), fault.Hint("weir get pipelines"))
 }
 
+// serviceConnection answers how a stack's service is reached, with its login: administrators ask, over mTLS.
+func (d *Daemon) serviceConnection(stack, service string) (physical.Connection, error) {
+	if _, err := d.getStack(stack); err != nil {
+		return physical.Connection{}, err
+	}
+	c, err := d.stacks[stack].connection(service)
+	if err != nil {
+		return c, fault.New("E-SERVICE", "connect to service", stack+"/"+service, fault.Cause(err), fault.Hint("weir get services"))
+	}
+	return c, nil
+}
+
 func serviceOf(ch physical.Channel) string {
 	if ch.Kafka != nil {
 		return ch.Kafka.Service
