@@ -64,6 +64,9 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any) error
 	defer res.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(res.Body, MaxBody+1))
 	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		return fmt.Errorf("%w at %s: the answer of %s %s broke off: %w", ErrUnreachable, c.URL, method, path, err)
 	}
 	if len(data) > MaxBody {
