@@ -72,27 +72,10 @@ func (s *Sink) Stage(b *column.Batch, _ func() int64) ([][]byte, error) {
 	}
 	for i := range s.rows.Cols {
 		dst, src := &s.rows.Cols[i], &b.Cols[i]
-		b.Rows(func(row int) { appendFrom(dst, src, row) })
+		b.Rows(func(row int) { dst.AppendValue(src, row) })
 	}
 	s.rows.N += b.Len()
 	return nil, nil
-}
-
-func appendFrom(dst, src *column.Column, row int) {
-	if src.IsNull(row) {
-		dst.AppendNull()
-		return
-	}
-	switch dst.Kind {
-	case column.Bool:
-		dst.AppendBool(src.Bools[row])
-	case column.Int64, column.Timestamp:
-		dst.AppendInt(src.Ints[row])
-	case column.Float64:
-		dst.AppendFloat(src.Floats[row])
-	default:
-		dst.AppendString(src.At(row))
-	}
 }
 
 // Finish writes the temporary file, makes it durable, and returns the entry that names it.

@@ -175,5 +175,23 @@ func (c *Column) notNull() {
 	}
 }
 
+// AppendValue copies row i of src, a column of the same kind.
+func (c *Column) AppendValue(src *Column, i int) {
+	if src.IsNull(i) {
+		c.AppendNull()
+		return
+	}
+	switch c.Kind {
+	case Bool:
+		c.AppendBool(src.Bools[i])
+	case Int64, Timestamp:
+		c.AppendInt(src.Ints[i])
+	case Float64:
+		c.AppendFloat(src.Floats[i])
+	default:
+		c.AppendString(src.At(i))
+	}
+}
+
 // AppendTime appends the event time of the row being built.
 func (b *Batch) AppendTime(t Time) { b.Times = append(b.Times, t) }

@@ -84,7 +84,7 @@ func (c *compiler) stage(s *graph.Stage) physical.Stage {
 }
 
 func (c *compiler) fragment(s *graph.Stage) physical.Fragment {
-	f := physical.Fragment{Name: "f0", Nodes: c.nodes(s)}
+	f := physical.Fragment{Name: "f0", Nodes: c.nodes(s.Nodes)}
 	d := c.divide(s)
 	f.Slots, f.SlotsReason, f.Key = d.slots, d.reason, d.key
 	prefix := fmt.Sprintf("_weir.%s.%s.%s", c.doc.Name, s.Name, f.Name)
@@ -106,15 +106,20 @@ func (c *compiler) fragment(s *graph.Stage) physical.Fragment {
 }
 
 // nodes encodes the transforms, sources first.
-func (c *compiler) nodes(s *graph.Stage) []physical.Node {
+func (c *compiler) nodes(all []*graph.Node) []physical.Node {
 	var sources, rest []physical.Node
-	for _, n := range s.Nodes {
+	for _, n := range all {
 		p := physical.Node{Path: n.Path, Op: n.Op, Out: n.Out, Line: n.Pos.Line}
 		for _, in := range n.Inputs {
 			p.Inputs = append(p.Inputs, in.Path)
 		}
-		if n.Config != nil {
-			raw, err := json.Marshal(n.Config)
+		config := n.Config
+		if l, ok := config.(physical.LookupConfig); ok {
+			l.Side = c.nodes(n.Side)
+			config = l
+		}
+		if config != nil {
+			raw, err := json.Marshal(config)
 			if err != nil {
 				c.bad(n.Pos, "E-TYPE", n.Path, err.Error(), "write finite numbers")
 				continue

@@ -95,13 +95,42 @@ func explainFragment(b *strings.Builder, s physical.Stage, f physical.Fragment) 
 	} else {
 		fmt.Fprintf(b, ", commits every %s: at most %s\n", span(s.CommitInterval), rate(cost))
 	}
-	for _, n := range f.Nodes {
-		fmt.Fprintf(b, "    %-20s %-10s %s\n", n.Path, n.Op, nodeText(n))
-	}
+	explainNodes(b, "    ", f.Nodes)
 	for _, g := range f.Sinks {
 		fmt.Fprintf(b, "    %s: %s, because %s\n", g.Node, g.Guarantee, g.Because)
 	}
 	return cost
+}
+
+// explainNodes prints nodes; those that make a side input stand below the lookup that reads it.
+func explainNodes(b *strings.Builder, indent string, nodes []physical.Node) {
+	for _, n := range nodes {
+		fmt.Fprintf(b, "%s%-20s %-10s %s\n", indent, n.Path, n.Op, nodeText(n))
+		if n.Op != physical.OpLookup {
+			continue
+		}
+		var c physical.LookupConfig
+		if json.Unmarshal(n.Config, &c) == nil {
+			explainNodes(b, indent+"  | ", c.Side)
+		}
+	}
+}
+
+// lookupText says which input is looked up, by what, and what becomes of a row that matches nothing.
+func lookupText(c physical.LookupConfig) string {
+	keys := make([]string, len(c.Keys))
+	for i, k := range c.Keys {
+		keys[i] = fmt.Sprintf("%s = %s", k.Field, k.Side)
+	}
+	side := "nothing"
+	if n := len(c.Side); n > 0 {
+		side = c.Side[n-1].Path
+	}
+	rest := "dropped"
+	if c.Keep {
+		rest = "kept"
+	}
+	return fmt.Sprintf("in side input %s, read whole by every slot, where %s; rows without a match are %s", side, list(keys), rest)
 }
 
 func number(f float64) string {
@@ -129,6 +158,8 @@ func nodeText(n physical.Node) string {
 		text = configText(n, func(c physical.FilterConfig) string { return "keep " + c.Keep })
 	case physical.OpTime:
 		text = configText(n, func(c physical.TimeConfig) string { return "event time " + c.Timestamp })
+	case physical.OpLookup:
+		text = configText(n, lookupText)
 	case physical.OpWindow:
 		text = configText(n, windowText)
 	case physical.OpMap:

@@ -150,6 +150,12 @@ func (c *compiler) partitions(s *graph.Stage) map[*graph.Node]part {
 			} else {
 				p = part{lost: fmt.Sprintf("%s does not pass its key %s on unchanged", n.Path, list(p.keys))}
 			}
+		case physical.LookupConfig:
+			if keys := looked(p.keys, cfg); keys != nil || p.keys == nil {
+				p.keys = keys
+			} else {
+				p = part{lost: fmt.Sprintf("%s does not pass its key %s on", n.Path, list(p.keys))}
+			}
 		case physical.CombineConfig:
 			if !within(p.keys, cfg.GroupBy) && p.keys != nil {
 				p = part{lost: fmt.Sprintf("%s groups by %s", n.Path, list(cfg.GroupBy))}
@@ -181,6 +187,19 @@ func renamed(keys []string, cfg physical.MapConfig) []string {
 	var out []string
 	for _, k := range keys {
 		i := slices.IndexFunc(cfg.Fields, func(f physical.Field) bool { return f.Expr == k })
+		if i < 0 {
+			return nil
+		}
+		out = append(out, cfg.Fields[i].Name)
+	}
+	return out
+}
+
+// looked finds the fields by which a lookup passes the keys on; none where one of them is lost.
+func looked(keys []string, cfg physical.LookupConfig) []string {
+	var out []string
+	for _, k := range keys {
+		i := slices.IndexFunc(cfg.Fields, func(f physical.LookupField) bool { return !f.Side && f.Field == k })
 		if i < 0 {
 			return nil
 		}

@@ -90,6 +90,10 @@ func shape(typ transform.Type, v *Value) string {
 		if v.Text != "generic" && v.Text != "python" {
 			return fmt.Sprintf("the language %q is not supported (supported: generic, python)", v.Text)
 		}
+	case transform.Equalities:
+		ok = v.Kind == String || v.Kind == List
+	case transform.JoinType:
+		ok = v.Kind == String || v.Kind == Map
 	case transform.Bytes:
 		ok = v.Kind == String && len(v.Text) == 1
 	}

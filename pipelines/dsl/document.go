@@ -74,6 +74,7 @@ type Transform struct {
 // Input is one resolved input.
 type Input struct {
 	From *Transform
+	Name string // by which the transform knows it, where its inputs are named
 	Pos  fault.Pos
 }
 

@@ -2,6 +2,7 @@ package dsl
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/weir-project/weir/internal/fault"
@@ -18,6 +19,8 @@ func (t *tree) connect(m *member) {
 		t.bad(m.leaf.Inputs[0].Pos, "E-REF", "wire", m.describe(), "it is a source and takes no input", "remove its input, or make it the first of its chain")
 	case !d.Source() && n == 0 && len(t.errs) == before && !m.failed:
 		t.bad(m.pos, "E-REF", "wire", m.describe(), "it has no input", "add `input: NAME`, or put it into a chain after a source")
+	case d.Named && n > 0 && slices.ContainsFunc(m.leaf.Inputs, func(i Input) bool { return i.Name == "" }):
+		t.bad(m.leaf.Inputs[0].Pos, "E-REF", "wire", m.describe(), "its inputs need names", "write `input: {left: TRANSFORM, right: TRANSFORM}` in a composite")
 	}
 	if m.leaf.Windowing == nil && m.leaf.Type != "WindowInto" {
 		m.leaf.Windowing = pushed(m)
@@ -38,7 +41,7 @@ func pushed(m *member) *Value {
 	return nil
 }
 
-// inputsOf finds what a member reads: at most one input, except for Flatten; a list becomes a Flatten before it.
+// inputsOf finds what a member reads: at most one input, except for transforms that take many; a list becomes a Flatten before it.
 func (t *tree) inputsOf(m *member) []Input {
 	if m.asked {
 		return m.inputs
@@ -55,17 +58,29 @@ func (t *tree) inputsOf(m *member) []Input {
 	case m.implied && m.in.owner != nil:
 		m.inputs, m.fromParent = t.inputsOf(m.in.owner), true
 	}
-	if len(m.inputs) > 1 && m.typ != "Flatten" {
-		m.inputs = t.flatten(m)
+	if len(m.inputs) > 1 && !takesMany(m) {
+		m.inputs = t.flatten(m, "Inputs", m.inputs)
 	}
 	return m.inputs
 }
 
+// takesMany reports a leaf whose inputs stay apart.
+func takesMany(m *member) bool {
+	d, ok := transform.Lookup(m.typ)
+	return ok && d.Inputs == transform.Many
+}
+
+// named reports a leaf that tells its inputs apart by their names.
+func named(m *member) bool {
+	d, ok := transform.Lookup(m.typ)
+	return ok && d.Named
+}
+
 // flatten puts an implicit Flatten before m.
-func (t *tree) flatten(m *member) []Input {
-	f := &Transform{Path: m.path + "/Inputs", Type: "Flatten", Pos: m.inputs[0].Pos, Inputs: m.inputs, Config: &Value{Kind: Map, Pos: m.pos}, order: len(t.leaves)}
+func (t *tree) flatten(m *member, name string, in []Input) []Input {
+	f := &Transform{Path: m.path + "/" + name, Type: "Flatten", Pos: in[0].Pos, Inputs: in, Config: &Value{Kind: Map, Pos: m.pos}, order: len(t.leaves)}
 	t.leaves = append(t.leaves, f)
-	return []Input{{From: f, Pos: m.inputs[0].Pos}}
+	return []Input{{From: f, Pos: in[0].Pos}}
 }
 
 // explicit reads `input:`: a reference, a list of them, or a mapping of names to references.
@@ -80,13 +95,22 @@ func (t *tree) explicit(m *member, v *Value) []Input {
 		}
 		return out
 	case Map:
-		if len(v.Entries) > 1 && m.typ != "Flatten" && m.inner == nil {
+		if len(v.Entries) > 1 && !takesMany(m) && m.inner == nil {
 			t.bad(v.Entries[1].Pos, "E-REF", "wire", m.describe(), fmt.Sprintf("it takes one input, %d are named", len(v.Entries)), "name one, or write a list, which is flattened")
 			return nil
 		}
 		var out []Input
 		for _, e := range v.Entries {
-			out = append(out, t.referenceOf(m, e.Value)...)
+			in := t.referenceOf(m, e.Value)
+			if named(m) {
+				if len(in) > 1 {
+					in = t.flatten(m, e.Key, in)
+				}
+				for i := range in {
+					in[i] = Input{From: in[i].From, Name: e.Key, Pos: in[i].Pos}
+				}
+			}
+			out = append(out, in...)
 		}
 		return out
 	}

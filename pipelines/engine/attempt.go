@@ -139,6 +139,9 @@ func (a *attempt) newRun(p *checkpoint.Progress) checkpoint.Progress {
 // start opens the sources and sets their readers going.
 func (a *attempt) start(ctx context.Context) error {
 	a.deliveries, a.marks = make(chan delivery), make(chan observation)
+	if err := a.loadSides(ctx); err != nil {
+		return err
+	}
 	index := 0
 	upstream := map[string]bool{}
 	for _, v := range a.flow.nodes {

@@ -35,17 +35,11 @@ func (a *attempt) build(ctx context.Context) error {
 func (a *attempt) operator(ctx context.Context, v *vertex) (operator, error) {
 	switch v.spec.Op {
 	case physical.OpRead:
-		return a.newSource(v)
-	case physical.OpMap:
-		return newMapper(v)
-	case physical.OpFilter:
-		return newFilter(v)
-	case physical.OpTime:
-		return newTimer(v)
-	case physical.OpWindow, physical.OpFlatten:
-		return through{}, nil
-	case physical.OpWindowInfo:
-		return newWindowInfo(v)
+		s, err := a.newSource(v)
+		if err == nil {
+			a.sources = append(a.sources, s)
+		}
+		return s, err
 	case physical.OpCombine:
 		c, err := newCombine(v, len(a.combines), newSeed())
 		if err == nil {
@@ -59,10 +53,40 @@ func (a *attempt) operator(ctx context.Context, v *vertex) (operator, error) {
 	case physical.OpWrite:
 		return a.newSink(ctx, v)
 	}
+	return a.transform(v)
+}
+
+// transform makes an operator that only works on rows.
+func (a *attempt) transform(v *vertex) (operator, error) {
+	switch v.spec.Op {
+	case physical.OpMap:
+		return newMapper(v)
+	case physical.OpFilter:
+		return newFilter(v)
+	case physical.OpTime:
+		return newTimer(v)
+	case physical.OpWindow, physical.OpFlatten:
+		return through{}, nil
+	case physical.OpWindowInfo:
+		return newWindowInfo(v)
+	case physical.OpLookup:
+		return newLookup(v, a.sideOperator)
+	}
 	return nil, v.fail(fmt.Errorf("the engine has no operator %q", v.spec.Op))
 }
 
-func (a *attempt) newSource(v *vertex) (operator, error) {
+// sideOperator makes an operator of a side input: its sources are not split over slots, and its state is not committed.
+func (a *attempt) sideOperator(v *vertex) (operator, error) {
+	switch v.spec.Op {
+	case physical.OpRead:
+		return a.newSource(v)
+	case physical.OpCombine:
+		return newCombine(v, 0, newSeed())
+	}
+	return a.transform(v)
+}
+
+func (a *attempt) newSource(v *vertex) (*source, error) {
 	cfg, err := kernel.Config[physical.ReadConfig](v.spec)
 	if err != nil {
 		return nil, err
@@ -71,7 +95,6 @@ func (a *attempt) newSource(v *vertex) (operator, error) {
 	if s.channel, err = a.channel(v, cfg.Channel); err != nil {
 		return nil, err
 	}
-	a.sources = append(a.sources, s)
 	return s, nil
 }
 
@@ -125,14 +148,8 @@ func (a *attempt) nextWriteTime() int64 {
 
 // openSource opens a source, finds the slot's splits of it and where each goes on. index counts the splits of the slot.
 func (a *attempt) openSource(ctx context.Context, v *vertex, s *source, index *int, upstream map[string]bool) error {
-	var err error
-	if s.channel == nil && s.cfg.Connector == "create" {
-		s.source, err = NewCreateSource(s.cfg)
-	} else {
-		s.source, err = a.cfg.Connections.Source(ctx, s.cfg, s.channel)
-	}
-	if err != nil {
-		return fmt.Errorf("open the source: %w", err)
+	if err := a.connect(ctx, s); err != nil {
+		return err
 	}
 	owned, sharers, err := a.ownSplits(ctx, v, s)
 	if err != nil {

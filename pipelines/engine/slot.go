@@ -14,6 +14,7 @@ import (
 	"github.com/weir-project/weir/pipelines/checkpoint"
 	"github.com/weir-project/weir/pipelines/column"
 	"github.com/weir-project/weir/pipelines/physical"
+	"github.com/weir-project/weir/pipelines/state"
 )
 
 // SlotConfig describes one slot of a fragment to run.
@@ -137,7 +138,8 @@ func (s *Slot) Run(ctx context.Context) error {
 func hopeless(err error) bool {
 	var law *conservationError
 	var assertion *AssertionError
-	return errors.As(err, &law) || errors.As(err, &assertion)
+	var big *state.TooBigError
+	return errors.As(err, &law) || errors.As(err, &assertion) || errors.As(err, &big)
 }
 
 // sleep waits, and reports whether Stop came meanwhile.

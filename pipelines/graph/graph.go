@@ -53,6 +53,9 @@ type Node struct {
 	Window physical.WindowConfig
 	Weir   *dsl.Value
 	Syntax *dsl.Transform // what it was made from
+
+	SideInput *Node   // of a lookup: the input that is read whole; Build takes it out of Inputs
+	Side      []*Node // of a lookup: all that makes the side input, in topological order; they are not among the stage's nodes
 }
 
 // Build types a document. The error is a fault or a fault.List with every mistake found.
@@ -120,6 +123,7 @@ func (b *builder) stage(d *dsl.Stage) *Stage {
 	if len(b.errs) > before || len(s.Nodes) < len(d.Transforms) {
 		return s
 	}
+	b.detach(s)
 	b.boundedness(s)
 	b.sinks(s)
 	b.modeOf(s)

@@ -80,6 +80,8 @@ func (i *infer) typed() *Node {
 		n = i.combine(window)
 	case "Flatten":
 		n = i.flatten()
+	case "Join":
+		return i.join()
 	case "LogForTesting":
 		n = i.log()
 	case "AssertEqual":

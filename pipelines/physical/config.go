@@ -86,6 +86,28 @@ type CombineConfig struct {
 	Lateness   time.Duration `json:"lateness,omitempty"` // weir: block
 }
 
+// LookupConfig joins each row of the input to the rows of a side input that are equal in all keys; null is equal to nothing. The side
+// input is read whole by every slot, before its first row and again at each recovery; it belongs to no slot, so it has no positions.
+type LookupConfig struct {
+	Side   []Node        `json:"side"` // what makes the side input, in topological order; the rows of the last node are looked up
+	Keys   []LookupKey   `json:"keys"`
+	Keep   bool          `json:"keep,omitempty"` // a row that matches nothing goes on with nulls; else it is dropped
+	Fields []LookupField `json:"fields"`         // of the output, in order
+}
+
+// LookupKey is a pair of fields of one type that must be equal.
+type LookupKey struct {
+	Field string `json:"field"` // of the input
+	Side  string `json:"side"`  // of the side input
+}
+
+// LookupField is one column of the output: a copy of a field of the input, or of the side input.
+type LookupField struct {
+	Name  string `json:"name"`
+	Field string `json:"field"`
+	Side  bool   `json:"side,omitempty"`
+}
+
 // WriteConfig is a sink. Exactly one of Channel and Connector is set.
 type WriteConfig struct {
 	Channel   string          `json:"channel,omitempty"`

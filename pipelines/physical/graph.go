@@ -104,6 +104,7 @@ const (
 	OpWindowInfo Op = "windowinfo" // WindowInfoConfig
 	OpCombine    Op = "combine"    // keyed, windowed aggregation: CombineConfig
 	OpFlatten    Op = "flatten"    // several inputs of one schema
+	OpLookup     Op = "lookup"     // joins rows to a side input that is held in memory: LookupConfig
 	OpAssert     Op = "assert"     // AssertEqual: AssertConfig
 	OpLog        Op = "log"        // LogForTesting: LogConfig
 	OpWrite      Op = "write"      // a sink: WriteConfig

@@ -53,6 +53,13 @@ var declared = []Decl{
 		Fields: []Field{{Name: "start", Type: Integer, Required: true, Doc: "the first number"},
 			{Name: "end", Type: Integer, Doc: "the number after the last; without it the sequence has no end"},
 			{Name: "rate", Type: Mapping, Doc: "{elements: 1000, seconds: 1}: how many numbers in how many seconds (1 where left out)"}}},
+	{Type: "Join", Inputs: Many, Named: true, Outputs: 1, Portable: true, Doc: "looks rows of one input up in another, which is bounded and small, by equal fields",
+		Fields: []Field{
+			{Name: "equalities", Type: Equalities, Required: true, Doc: "a field that both inputs have, or a list of {input: field, input: field}"},
+			{Name: "type", Type: JoinType, Default: "inner", Doc: "inner, or left, right or {outer: [input]}, which keep the rows of the streamed input that match nothing"},
+			{Name: "fields", Type: Mapping, Default: "all fields of all inputs", Doc: "input: [fields], or input: {new name: field}; an input that is not named gives all of its fields"},
+			validated},
+		Weir: []Field{{Name: "side_input", Type: String, Doc: "the input that is read whole and looked up, where both come to an end"}}},
 	{Type: "LogForTesting", Inputs: 1, Outputs: 1, Portable: true, Sink: true, Doc: "prints each row as a JSON object and passes it on",
 		Fields: []Field{{Name: "level", Type: String, Default: "INFO", Doc: "ERROR, WARNING, INFO or DEBUG; Weir prints rows at every level"},
 			{Name: "prefix", Type: String, Doc: "printed before each row"}, errors},

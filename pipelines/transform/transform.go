@@ -21,6 +21,8 @@ const (
 	Schema     Type = "JSON schema"
 	Language   Type = "language"
 	Bytes      Type = "one character"
+	Equalities Type = "field or list of mappings"
+	JoinType   Type = "word or mapping"
 )
 
 // Field declares one key.
@@ -41,8 +43,9 @@ type Decl struct {
 	Type     string  `json:"type"`
 	Doc      string  `json:"doc"`
 	Fields   []Field `json:"fields"`
-	Weir     []Field `json:"weir,omitempty"` // keys of the weir: block
-	Inputs   int     `json:"inputs"`         // 0, 1 or Many
+	Weir     []Field `json:"weir,omitempty"`  // keys of the weir: block
+	Inputs   int     `json:"inputs"`          // 0, 1 or Many
+	Named    bool    `json:"named,omitempty"` // its inputs have names: `input: {left: A, right: B}`
 	Outputs  int     `json:"outputs"`
 	Portable bool    `json:"portable"` // Beam YAML has it too
 	Sink     bool    `json:"sink,omitempty"`
