@@ -77,7 +77,8 @@ var declared = []Operator{
 		port,
 	}},
 	{"stream", "the workers that run the stack's pipelines", []Field{
-		{Name: "workers", Kind: Span, Least: 1, Most: maxPods, Doc: "number of workers, or {min: 1, max: 8}"},
+		{Name: "workers", Kind: Span, Least: 1, Most: maxPods, Doc: "number of workers, or {min: 1, max: 8}: the load decides between them"},
+		{Name: "cores", Kind: Whole, Least: 1, Most: 1024, Doc: "cores that each worker may use at once; all of its machine where it is left out"},
 	}},
 }
 

@@ -62,6 +62,8 @@ func (r *reader) field(s *Service, op Operator, f Field, v *yaml.Node, what stri
 		s.Size = r.whole(v, f, subject)
 	case "workers":
 		r.workers(s, f, v, subject)
+	case "cores":
+		s.Cores = r.whole(v, f, subject)
 	case "port":
 		s.Port = r.whole(v, f, subject)
 	case "memory":

@@ -42,6 +42,7 @@ type Service struct {
 	Max        int       `json:"max,omitempty"`         // workers: {min, max}; Size is min
 	StorageMiB int64     `json:"storage_mib,omitempty"` // of each pod
 	MemoryMiB  int64     `json:"memory_mib,omitempty"`  // 0: the operator's default
+	Cores      int       `json:"cores,omitempty"`       // that each worker may use at once; 0: all of its machine
 	Port       int       `json:"port,omitempty"`        // fixed client port; 0: a free one is chosen
 	Pos        fault.Pos `json:"-"`
 }

@@ -57,6 +57,15 @@ func (s *channelSource) Open(ctx context.Context, split connectors.Split, from c
 	return &rowReader{tail: t, rows: codec.NewJSONDecoder(s.channel.Schema), end: math.MaxInt64}, nil
 }
 
+// End is a partition's last stable offset: a transaction that is open is not there yet. It lets the engine say how many records wait.
+func (s *channelSource) End(ctx context.Context, split connectors.Split) (int64, error) {
+	p, err := strconv.ParseInt(split.ID, 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("channel %s: split %q is not a partition's number", s.channel.Name, split.ID)
+	}
+	return s.client.Latest(ctx, s.channel.Kafka.Topic, int32(p))
+}
+
 func (s *channelSource) Close() error { return nil }
 
 // openTail starts at from. A place that is no longer kept is refused: jumping over it would lose records (I1). That holds for 0 too: a channel is

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -168,13 +169,23 @@ func rerun(ctx context.Context, client *api.Client, argv []string) (done api.App
 }
 
 func (a *app) whyCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "why offers|step|placement NAME", Short: "Print the reasons of a decision", Args: args(2, 2),
-		Example: "  weir why offers events\n  weir why step workers\n  weir why placement serving",
+	var output string
+	c := &cobra.Command{
+		Use: "why offers|step|placement|scale NAME", Short: "Print the reasons of a decision", Args: args(2, 2),
+		Example: "  weir why offers events\n  weir why step workers\n  weir why placement serving\n  weir why scale flights/workers -o json",
 		RunE: func(c *cobra.Command, argv []string) error {
+			if !slices.Contains(planFormats, output) {
+				return fault.Usage("E-USAGE", "print as", output, fault.Causef("there is no such format (formats: %s)", strings.Join(planFormats, ", ")), fault.Hint(fault.DidYouMean(output, planFormats, "weir why scale flights/workers -o json")))
+			}
 			client, err := a.server(c.Context())
 			if err != nil {
 				return err
+			}
+			if argv[0] == "scale" {
+				return a.whyScale(c.Context(), client, argv[1], output)
+			}
+			if output != "text" {
+				return fault.Usage("E-USAGE", "print as", output, fault.Causef("why %s has only text", argv[0]), fault.Hint("weir why "+argv[0]+" "+argv[1]))
 			}
 			var p api.Plan
 			if err := client.Do(c.Context(), "GET", "/v1/why/"+url.PathEscape(argv[0])+"/"+url.PathEscape(argv[1]), nil, &p); err != nil {
@@ -184,6 +195,8 @@ func (a *app) whyCommand() *cobra.Command {
 			return nil
 		},
 	}
+	c.Flags().StringVarP(&output, "output", "o", "text", "text, json or yaml (json and yaml: of scale)")
+	return c
 }
 
 func (a *app) logsCommand() *cobra.Command {

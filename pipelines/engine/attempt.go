@@ -41,6 +41,7 @@ type attempt struct {
 	attention  time.Time // the clock of idleness, see listened
 	deliveries chan delivery
 	marks      chan observation
+	gauge      gauge
 }
 
 // open builds the fragment, takes the slot over and applies what an earlier owner committed and did not apply.
@@ -53,7 +54,7 @@ func (a *attempt) open(ctx context.Context) error {
 		return fmt.Errorf("open the log of the slot: %w", err)
 	}
 	var rec *checkpoint.Recovered
-	err = a.patiently(StateStarting, "take the slot over", func() (err error) {
+	err = a.patiently(waiting, StateStarting, "take the slot over", func() (err error) {
 		rec, err = a.log.Recover(ctx, a.cfg.Run, a.cfg.Term)
 		return err
 	})
@@ -158,6 +159,8 @@ func (a *attempt) start(ctx context.Context) error {
 	if err := a.flow.advance(a.attention); err != nil {
 		return err
 	}
+	a.measures(ctx)
+	a.slot.input = a.input
 	for _, s := range a.sources {
 		for _, sp := range s.splits {
 			if sp.ended {
@@ -229,7 +232,7 @@ func (a *attempt) take(d delivery) error {
 	if d.err != nil && !errors.Is(d.err, io.EOF) {
 		return d.err
 	}
-	began := a.cfg.Clock.now()
+	defer a.slot.ledger.enter(a.slot.ledger.enter(busy))
 	sp := d.split
 	if sp.ended { // it ended while this was on its way
 		sp.giveBack()
@@ -250,7 +253,6 @@ func (a *attempt) take(d delivery) error {
 		return err
 	}
 	sp.giveBack()
-	a.slot.report.BusyNanos += int64(a.cfg.Clock.now().Sub(began))
 	return nil
 }
 
@@ -259,6 +261,7 @@ func (a *attempt) push(d delivery) error {
 		return nil
 	}
 	a.flow.counters.In += int64(d.batch.Len())
+	a.slot.rows += int64(d.batch.Len())
 	d.split.observe(d.batch, a.flow.now)
 	return d.source.vertex.emit(d.batch, pass{split: d.split.index})
 }
@@ -303,6 +306,7 @@ func (a *attempt) ended() bool {
 
 // tick is the end of a commit interval.
 func (a *attempt) tick(ctx context.Context) error {
+	was := a.slot.ledger.enter(busy) // windows may fire
 	if err := a.flow.advance(a.attention); err != nil {
 		return err
 	}
@@ -313,6 +317,7 @@ func (a *attempt) tick(ctx context.Context) error {
 			return err
 		}
 	}
+	a.slot.ledger.enter(was)
 	a.slot.tell(StateRunning, "")
 	return nil
 }
@@ -320,6 +325,7 @@ func (a *attempt) tick(ctx context.Context) error {
 // finish is the end of a bounded input: the last windows fire, the sinks complete what they held back, the last commit says so, the outbox is applied,
 // and one more small commit says that.
 func (a *attempt) finish(ctx context.Context) error {
+	defer a.slot.ledger.enter(a.slot.ledger.enter(busy))
 	if err := a.flow.advance(a.attention); err != nil {
 		return err
 	}

@@ -350,6 +350,7 @@ func (a *attempt) follow(ctx context.Context, s *source) {
 
 // observe takes what was published.
 func (a *attempt) observe(o observation) error {
+	defer a.slot.ledger.enter(a.slot.ledger.enter(busy))
 	if o.err != nil {
 		return o.err
 	}

@@ -49,6 +49,7 @@ func (a *attempt) toTell() bool {
 
 // commit makes everything since the last commit durable at once, and then applies its outbox.
 func (a *attempt) commit(ctx context.Context, at moment) error {
+	defer a.slot.ledger.enter(a.slot.ledger.enter(busy))
 	if err := a.flow.conserved(); err != nil {
 		return err
 	}
@@ -61,7 +62,7 @@ func (a *attempt) commit(ctx context.Context, at moment) error {
 	}
 	began := time.Now()
 	var done *checkpoint.Committed
-	err := a.patiently(StateRunning, fmt.Sprintf("commit epoch %d", c.Progress.Epoch), func() (err error) {
+	err := a.patiently(committing, StateRunning, fmt.Sprintf("commit epoch %d", c.Progress.Epoch), func() (err error) {
 		done, err = a.log.Commit(ctx, c)
 		return err
 	})
@@ -106,17 +107,18 @@ func (a *attempt) applyCommitted(ctx context.Context, outbox [][]byte, done *che
 }
 
 func (a *attempt) apply(ctx context.Context, entries []checkpoint.OutboxEntry) error {
-	return a.patiently(StateRunning, "apply the outbox", func() error { return apply(ctx, a.sinks, entries) })
+	return a.patiently(applying, StateRunning, "apply the outbox", func() error { return apply(ctx, a.sinks, entries) })
 }
 
 // patience is how long a call to the outside may take before the report says that the slot waits for it.
 const patience = 5 * time.Second
 
 // patiently calls do and waits for it, as long as it takes; meanwhile the report says for what. state is the one to report when it is over.
-func (a *attempt) patiently(state, what string, do func() error) error {
+func (a *attempt) patiently(d doing, state, what string, do func() error) error {
+	defer a.slot.ledger.enter(a.slot.ledger.enter(d))
 	done := make(chan error, 1)
 	go func() { done <- do() }()
-	tick := time.NewTicker(patience)
+	tick := time.NewTicker(patience / 5)
 	defer tick.Stop()
 	waited := false
 	for began := time.Now(); ; {
@@ -127,8 +129,13 @@ func (a *attempt) patiently(state, what string, do func() error) error {
 			}
 			return err
 		case <-tick.C:
+			took := time.Since(began)
+			if took < patience-patience/10 {
+				a.slot.tell(a.slot.report.State, a.slot.report.Reason) // what it measures goes on
+				continue
+			}
 			waited = true
-			a.slot.tell(StateWaiting, fmt.Sprintf("%s: no answer for %s", what, time.Since(began).Round(time.Second)))
+			a.slot.tell(StateWaiting, fmt.Sprintf("%s: no answer for %s", what, took.Round(time.Second)))
 		}
 	}
 }

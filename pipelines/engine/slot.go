@@ -80,8 +80,11 @@ type Slot struct {
 	cfg      SlotConfig
 	stop     chan struct{}
 	stopOnce sync.Once
-	report   physical.SlotReport // of the latest state; only Run's goroutine touches it
-	commits  []time.Duration     // the latest ones, for the median
+	report   physical.SlotReport  // of the latest state; only Run's goroutine touches it
+	commits  []time.Duration      // the latest ones, for the median
+	ledger   ledger               // of all attempts
+	rows     int64                // that were read, in all attempts
+	input    func(*physical.Work) // of the present attempt; nil: it does not read yet
 }
 
 // NewSlot makes a slot; Run runs it.
@@ -100,6 +103,7 @@ var errStopped = errors.New("slot was stopped")
 // Run runs the slot until its input has ended (nil), Stop (nil), a higher term took over (checkpoint.ErrFenced), ctx ends (its cause), or an error
 // that trying again cannot help.
 func (s *Slot) Run(ctx context.Context) error {
+	s.ledger = newLedger(s.cfg.Clock)
 	wait := lifecycle.Backoff{Min: 100 * time.Millisecond, Max: 2 * time.Second, Jitter: 0.5}
 	for tries := 0; ; tries++ {
 		s.tell(StateStarting, "")
@@ -157,6 +161,12 @@ func (s *Slot) sleep(ctx context.Context, d time.Duration) bool {
 
 func (s *Slot) tell(state, reason string) {
 	s.report.State, s.report.Reason = state, reason
+	if s.input != nil {
+		w := s.ledger.work()
+		w.Rows = s.rows
+		s.input(&w)
+		s.report.Work, s.report.BusyNanos = &w, w.Busy
+	}
 	s.cfg.Report(s.report)
 }
 
@@ -165,6 +175,8 @@ func (s *Slot) attempt(ctx context.Context) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	a := &attempt{slot: s, cfg: &s.cfg, cancel: cancel}
 	defer func() {
+		s.input = nil
+		s.ledger.enter(waiting)
 		if cerr := a.close(); err == nil && cerr != nil {
 			// What was committed stays; nothing is lost by a connection that does not close.
 			s.cfg.Log.Warn("slot did not close cleanly", "error", cerr)

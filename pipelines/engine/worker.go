@@ -53,7 +53,7 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) error {
 	if cfg.Interval <= 0 {
 		cfg.Interval = time.Second
 	}
-	w := &worker{cfg: cfg, slots: map[checkpoint.Slot]*running{}, wake: make(chan struct{}, 1)}
+	w := &worker{cfg: cfg, began: time.Now(), slots: map[checkpoint.Slot]*running{}, wake: make(chan struct{}, 1)}
 	w.ctx, w.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	defer w.cancel()
 	loop := link.Loop{Dial: cfg.Dial, Session: w.session, Failed: func(attempt int, err error, wait time.Duration) {
@@ -69,6 +69,7 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) error {
 // worker holds the slots. The map and what the server wants are guarded by mu, which is held for no I/O.
 type worker struct {
 	cfg    WorkerConfig
+	began  time.Time
 	ctx    context.Context //nolint:containedctx // the life of the slots, which is longer than that of any call
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -176,7 +177,7 @@ func (w *worker) send(ctx context.Context, c *link.Conn) error {
 func (w *worker) reports() physical.Report {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r := physical.Report{Task: w.cfg.Task, Slots: []physical.SlotReport{}}
+	r := physical.Report{Task: w.cfg.Task, Slots: []physical.SlotReport{}, Usage: usage(w.began)}
 	for _, id := range w.ids() {
 		r.Slots = append(r.Slots, w.slots[id].report)
 	}

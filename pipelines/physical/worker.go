@@ -85,7 +85,7 @@ type SlotReport struct {
 	Reason    string              `json:"reason,omitempty"`
 	Epoch     uint64              `json:"epoch"`
 	Watermark int64               `json:"watermark"`
-	Counters  checkpoint.Counters `json:"counters"` // cumulative for the run (I2)
+	Counters  checkpoint.Counters `json:"counters"`   // cumulative for the run (I2)
 	BusyNanos int64               `json:"busy_nanos"` // Work.Busy, for readers that do not know Work
 	CommitP50 int64               `json:"commit_p50_nanos,omitempty"`
 	Work      *Work               `json:"work,omitempty"` // nil before the slot runs

@@ -1,6 +1,10 @@
 package api
 
-import "time"
+import (
+	"time"
+
+	"github.com/weir-project/weir/operators/autoscale"
+)
 
 // Target is a service and the size that it shall have.
 type Target struct {
@@ -20,6 +24,19 @@ type Scaled struct {
 	Changed bool     `json:"changed"`
 	Notes   []string `json:"notes"` // what becomes of each service, in words
 	Text    string   `json:"text"`  // of a dry run: the plans, step by step
+}
+
+// Scaling is how the size of a worker service is decided: the answer to `weir why scale`.
+type Scaling struct {
+	Service string               `json:"service"`
+	Stage   string               `json:"stage,omitempty"` // that was asked for
+	Auto    bool                 `json:"auto"`            // the load decides, between Min and Max
+	Workers int                  `json:"workers"`
+	Min     int                  `json:"min"`
+	Max     int                  `json:"max"`
+	Reason  autoscale.Reason     `json:"reason"`
+	Last    *autoscale.Decision  `json:"last,omitempty"`
+	Changes []autoscale.Decision `json:"changes"` // the last ones, oldest first
 }
 
 // Pause is the body of POST /v1/pause: it holds a service's plan, or with Paused false lets it go on.

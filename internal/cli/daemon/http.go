@@ -43,6 +43,9 @@ func (d *Daemon) routes() http.Handler {
 			return d.serviceConnection(r.PathValue("stack"), r.PathValue("service"))
 		})
 	})
+	admin("GET /v1/scaling/{name}", func(r *http.Request) (any, error) {
+		return ask(r.Context(), d, func() (api.Scaling, error) { return d.scaling(r.PathValue("name")) })
+	})
 	admin("GET /v1/why/{kind}/{name}", func(r *http.Request) (any, error) {
 		return ask(r.Context(), d, func() (api.Plan, error) { return d.why(r.PathValue("kind"), r.PathValue("name")) })
 	})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -45,6 +46,7 @@ type stack struct {
 	assigned  stream.State                      // stored before it is sent
 	lost      map[string]time.Time              // workers whose link broke while their task may run, and when
 	sampled   time.Time
+	scaler    *scaler // of its workers, where the file gives bounds
 }
 
 // view is a stack as its reconcilers see it, on goroutines of their own: never written after it was stored.
@@ -85,9 +87,17 @@ func specs(r *stacks.Resolved) []operators.ServiceSpec {
 	var out []operators.ServiceSpec
 	for _, v := range r.Stack.Services {
 		out = append(out, operators.ServiceSpec{Stack: r.Stack.Name, Name: v.Name, Operator: v.Operator, Version: v.Version, Size: v.Size,
-			StorageMiB: v.StorageMiB, MemoryMiB: v.MemoryMiB, Port: v.Port, Profile: string(r.Stack.Profile)})
+			StorageMiB: v.StorageMiB, MemoryMiB: v.MemoryMiB, Port: v.Port, Profile: string(r.Stack.Profile), Settings: settings(v)})
 	}
 	return out
+}
+
+// settings are what only one kind of service knows.
+func settings(v stacks.Service) map[string]string {
+	if v.Cores == 0 {
+		return nil
+	}
+	return map[string]string{stream.Cores: strconv.Itoa(v.Cores)}
 }
 
 func byName(r *stacks.Resolved) map[string]operators.ServiceSpec {
@@ -374,6 +384,7 @@ func (s *stack) pass(ctx context.Context, now time.Time) {
 	if !s.record.Down {
 		s.runPipelines(ctx, now)
 		s.settle(ctx)
+		s.autoscale(ctx, now)
 	}
 	s.sample(now)
 }

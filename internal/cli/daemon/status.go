@@ -186,7 +186,7 @@ func (d *Daemon) why(kind, name string) (api.Plan, error) {
 			}
 			return api.Plan{Stack: s.name, Text: b.String()}, nil
 		}
-		return api.Plan{}, fault.Usage("E-USAGE", "why", kind, fault.Causef("kinds: offers, step, placement"), fault.Hint(fault.DidYouMean(kind, []string{"offers", "step", "placement"}, "weir why step "+name)))
+		return api.Plan{}, fault.Usage("E-USAGE", "why", kind, fault.Causef("kinds: offers, step, placement, scale"), fault.Hint(fault.DidYouMean(kind, []string{"offers", "step", "placement", "scale"}, "weir why step "+name)))
 	}
 	return api.Plan{}, fault.NotFound("E-NOT-FOUND", "why "+kind, name, fault.Causef("no such service runs"), fault.Hint("weir get services"))
 }

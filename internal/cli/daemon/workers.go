@@ -98,6 +98,9 @@ func (d *Daemon) reported(w *worker, rep physical.Report) {
 	if d.workers[w.task] != w {
 		return // an older link of a worker that came back
 	}
+	if s := d.stacks[w.stack]; s != nil {
+		s.measured(w.task, rep, time.Now())
+	}
 	clear(w.reports) // a report names all that the worker holds
 	for _, r := range rep.Slots {
 		w.reports[r.Slot] = r
