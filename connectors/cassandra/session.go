@@ -37,9 +37,22 @@ type Session struct {
 // Dial connects with mutual TLS (the server's certificate must be of the connection's authority and hold the address that is dialled) and a
 // password. It tries once; the driver reconnects afterwards.
 func Dial(ctx context.Context, c physical.Connection) (*Session, error) {
+	return DialThrough(ctx, c, nil)
+}
+
+// Dialer makes a connection, as net.Dialer does.
+type Dialer interface {
+	DialContext(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// DialThrough is Dial where the network is reached through d; nil is the network itself.
+func DialThrough(ctx context.Context, c physical.Connection, d Dialer) (*Session, error) {
 	config, err := cluster(c)
 	if err != nil {
 		return nil, fmt.Errorf("connect to cassandra %v: %w", c.Servers, err)
+	}
+	if d != nil {
+		config.Dialer = d
 	}
 	if ctx.Err() != nil { // CreateSession takes no context; its own timeouts bound it
 		return nil, context.Cause(ctx)

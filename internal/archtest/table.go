@@ -48,7 +48,7 @@ var rings = []struct {
 	{Pure, "stacks"},
 	{Edge, "stacks/kubernetes"},
 
-	{Support, "internal/fault internal/lifecycle internal/store internal/security internal/telemetry internal/link internal/console internal/kube"},
+	{Support, "internal/fault internal/lifecycle internal/store internal/security internal/telemetry internal/link internal/console internal/kube internal/isolate"},
 	{Test, "internal/archtest internal/flightstruth internal/mainjob internal/cli/clitest scripts charts benchmarks/..."},
 	{Wire, "internal/cli/... cmd/..."},
 }

@@ -73,6 +73,10 @@ func (c *compiler) channels() map[string]physical.Channel {
 func (c *compiler) stage(s *graph.Stage) physical.Stage {
 	out := physical.Stage{Name: s.Name, Mode: s.Mode, Guarantee: s.Guarantee, MinWorkers: s.MinWorkers, MaxWorkers: s.MaxWorkers,
 		CommitInterval: s.CommitInterval, Bounded: s.Bounded}
+	if s.Engine == physical.EngineBeam {
+		out.Engine, out.Runner = s.Engine, s.Runner
+		c.beam(s)
+	}
 	if out.Guarantee == "" {
 		out.Guarantee = ExactlyOnce
 	}
@@ -99,6 +103,7 @@ func (c *compiler) fragment(s *graph.Stage) physical.Fragment {
 			f.Outbox = prefix + ".outbox"
 		}
 	}
+	f.Once = f.Once || s.Engine == physical.EngineBeam
 	c.possible(s, f)
 	c.timed(s)
 	f.Fingerprint = fingerprint(f)

@@ -75,6 +75,9 @@ func explainStage(b *strings.Builder, s physical.Stage) float64 {
 	if len(s.After) > 0 {
 		fmt.Fprintf(b, ", after %s", list(s.After))
 	}
+	if s.Engine != "" {
+		fmt.Fprintf(b, ", on %s (%s)", s.Engine, s.Runner)
+	}
 	if s.MaxWorkers > 0 {
 		fmt.Fprintf(b, ", %d to %d workers", s.MinWorkers, s.MaxWorkers)
 	}

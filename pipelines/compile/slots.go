@@ -29,6 +29,9 @@ func (c *compiler) divide(s *graph.Stage) division {
 			d.key = parts[n].keys
 		}
 	}
+	if s.Engine == physical.EngineBeam {
+		return division{slots: 1, reason: "Beam's " + s.Runner + " runner divides the work itself, in one process", key: d.key}
+	}
 	if d.slots == 1 {
 		return d
 	}

@@ -52,6 +52,10 @@ type Stage struct {
 	After          []Name
 	Guarantee      string // exactly_once, at_least_once; empty where the document doesn't ask
 	GuaranteePos   fault.Pos
+	Engine         string // native or beam; empty is native
+	EnginePos      fault.Pos
+	Runner         string // of the beam engine
+	RunnerPos      fault.Pos
 	MinWorkers     int
 	MaxWorkers     int
 	CommitInterval time.Duration

@@ -7,9 +7,10 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/fault"
+	"github.com/weir-project/weir/pipelines/physical"
 )
 
-var stageKeys = []string{"pipeline", "weir", "mode", "after", "workers", "guarantee", "commit_interval", "schedule", "engine"}
+var stageKeys = []string{"pipeline", "weir", "mode", "after", "workers", "guarantee", "commit_interval", "schedule", "engine", "runner"}
 
 // MaxWorkers is the largest workers.max of a stage.
 const MaxWorkers = 1000
@@ -39,11 +40,12 @@ func (r *reader) stage(e Entry) *Stage {
 		case "schedule":
 			r.bad(e.Pos, "E-NOTYET", "read", what, "schedules are not run yet", "leave it out and use `after`, or call `weir run` from cron")
 		case "engine":
-			if r.oneOf(e.Value, what, "engine", "native", "beam") == "beam" {
-				r.bad(e.Value.Pos, "E-NOTYET", "read", what, "the beam engine is not built in yet", "leave `engine` out")
-			}
+			s.Engine, s.EnginePos = r.oneOf(e.Value, what, "engine", physical.EngineNative, physical.EngineBeam), e.Value.Pos
+		case "runner":
+			s.Runner, s.RunnerPos = r.runner(e.Value, what), e.Value.Pos
 		}
 	})
+	r.engine(s, what)
 	body, ok := e.Value.Entry("pipeline")
 	if !ok {
 		if e.Value.Kind == Map && fault.Nearest("pipeline", e.Value.Keys()) == "" {
@@ -53,6 +55,27 @@ func (r *reader) stage(e Entry) *Stage {
 	}
 	r.body(s, body.Value, e.Value.Get("weir"), false)
 	return s
+}
+
+// later are Beam's runners that need a cluster beside the stack.
+var later = []string{"flink", "spark"}
+
+func (r *reader) runner(v *Value, what string) string {
+	if v.Scalar() && slices.Contains(later, v.Text) {
+		r.bad(v.Pos, "E-NOTYET", "read", what, fmt.Sprintf("runner %s is not built in yet: Weir does not start a %s cluster for it", v.Text, v.Text), "write `runner: prism`, which runs in one process")
+		return ""
+	}
+	return r.oneOf(v, what, "runner", physical.RunnerPrism)
+}
+
+// engine checks that engine and runner belong together.
+func (r *reader) engine(s *Stage, what string) {
+	switch {
+	case s.Engine == physical.EngineBeam && s.Runner == "" && s.RunnerPos.Line == 0:
+		r.bad(s.EnginePos, "E-REQUIRED", "read", what, "the beam engine needs a runner", "add `runner: prism`")
+	case s.Engine != physical.EngineBeam && s.Runner != "":
+		r.bad(s.RunnerPos, "E-TYPE", "read", what, "only the beam engine has runners, and the stage runs natively", "add `engine: beam`, or leave `runner` out")
+	}
 }
 
 func (r *reader) interval(v *Value, what string) time.Duration {

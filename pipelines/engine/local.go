@@ -176,6 +176,7 @@ func (r *localRun) fragment(ctx context.Context, st physical.Stage, f physical.F
 		Slot:     checkpoint.Slot{Pipeline: r.Graph.Pipeline, UID: "local", Stage: st.Name, Fragment: f.Name},
 		Fragment: f, Channels: r.Graph.Channels, Run: log.run(), Term: log.m.Term + 1, CommitInterval: st.CommitInterval,
 		Connections: localConnections{r.Connections, log}, Clock: r.Clock, Log: r.Log, Out: r.Out, FailFast: true,
+		Engine: st.Engine, Runner: st.Runner,
 		Report: func(s physical.SlotReport) { r.report(LocalProgress{Stage: st.Name, Fragment: f.Name, Report: s}) },
 	})
 	return slot.Run(ctx)
@@ -212,6 +213,11 @@ type localConnections struct {
 
 func (c localConnections) Log(context.Context, checkpoint.Slot, physical.Fragment) (checkpoint.Log, error) {
 	return c.log, nil
+}
+
+// RunJob implements Elsewhere, where the connections do.
+func (c localConnections) RunJob(ctx context.Context, job physical.Job) (physical.JobResult, error) {
+	return runJob(ctx, c.Connections, job)
 }
 
 // fingerprint tells whether a fragment is the one that a manifest is of.

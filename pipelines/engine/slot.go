@@ -31,6 +31,9 @@ type SlotConfig struct {
 	// Writers says how many slots write each Kafka channel, of all stages. A channel that is missing is written by this fragment's slots alone.
 	Writers map[string]int
 
+	// Engine and Runner are the stage's: empty or native is this engine, another is asked of Connections (Elsewhere).
+	Engine, Runner string
+
 	CommitInterval time.Duration // 1 s
 	Connections    Connections
 	Clock          Clock
@@ -187,6 +190,10 @@ func (s *Slot) attempt(ctx context.Context) (err error) {
 	}
 	if a.progress.Ended {
 		return a.settleEnded(ctx)
+	}
+	if s.cfg.foreign() {
+		s.tell(StateRunning, "")
+		return a.elsewhere(ctx)
 	}
 	if err := a.start(ctx); err != nil {
 		return err

@@ -280,7 +280,7 @@ func (w *worker) slotConfig(t physical.SlotTask) (SlotConfig, error) {
 			for _, f := range st.Fragments {
 				if f.Name == t.Slot.Fragment {
 					return SlotConfig{Slot: t.Slot, Fragment: f, Channels: p.Graph.Channels, Run: p.Run, Term: t.Term, Splits: t.Splits, Writers: writers,
-						CommitInterval: st.CommitInterval, Connections: &w.live, Clock: w.cfg.Clock, Log: w.cfg.Log}, nil
+						Engine: st.Engine, Runner: st.Runner, CommitInterval: st.CommitInterval, Connections: &w.live, Clock: w.cfg.Clock, Log: w.cfg.Log}, nil
 				}
 			}
 		}
@@ -364,6 +364,11 @@ func (l *liveConnections) Source(ctx context.Context, cfg physical.ReadConfig, c
 // Outbox implements Connections.
 func (l *liveConnections) Outbox(ctx context.Context, cfg physical.WriteConfig, ch *physical.Channel, in column.Schema, slot checkpoint.Slot) (connectors.Outbox, error) {
 	return l.get().Outbox(ctx, cfg, ch, in, slot)
+}
+
+// RunJob implements Elsewhere, where the connections do.
+func (l *liveConnections) RunJob(ctx context.Context, job physical.Job) (physical.JobResult, error) {
+	return runJob(ctx, l.get(), job)
 }
 
 // Log implements Connections.

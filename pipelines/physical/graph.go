@@ -63,7 +63,9 @@ type Stage struct {
 	MinWorkers     int           `json:"min_workers,omitempty"`
 	MaxWorkers     int           `json:"max_workers,omitempty"`
 	CommitInterval time.Duration `json:"commit_interval"`
-	Bounded        bool          `json:"bounded"` // every source of it, channels included, comes to an end
+	Engine         string        `json:"engine,omitempty"` // empty: native
+	Runner         string        `json:"runner,omitempty"` // of an engine that has several
+	Bounded        bool          `json:"bounded"`          // every source of it, channels included, comes to an end
 	Fragments      []Fragment    `json:"fragments"`
 }
 

@@ -19,6 +19,11 @@ type Pool struct {
 	client    string
 	kafkas    map[string]*kafka.Client
 	cassandra map[string]*cassandra.Session
+
+	// Dialer makes the connections to a Cassandra; nil is the network. It is set before anything is opened.
+	Dialer cassandra.Dialer
+	// Beam is the path of the program that runs jobs on Beam; empty is the one beside this program.
+	Beam string
 }
 
 // NewPool makes an empty pool; client is the name by which brokers know this process.
@@ -51,7 +56,7 @@ func (p *Pool) cassandraSession(ctx context.Context, c physical.Connection) (*ca
 	if s := p.cassandra[key(c)]; s != nil {
 		return s, nil
 	}
-	s, err := cassandra.Dial(ctx, c)
+	s, err := cassandra.DialThrough(ctx, c, p.Dialer)
 	if err != nil {
 		return nil, err
 	}
