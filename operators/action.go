@@ -74,7 +74,7 @@ func (a Admin) String() string {
 	case MoveReplicas:
 		return fmt.Sprintf("%s of %s: %s", a.Kind, a.Service, movesText(a.Moves))
 	case ElectLeaders:
-		return fmt.Sprintf("%s of %d partitions of %s", a.Kind, len(a.Moves), a.Service)
+		return fmt.Sprintf("%s of %s", a.Kind, a.Service)
 	}
 	var names []string
 	for _, t := range a.Topics {

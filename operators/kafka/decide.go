@@ -51,14 +51,16 @@ func orDefault[T ~int64](v, d T) T {
 // Decide is the plan of a Kafka of any size, from what is observed alone, so that it can be asked again after every step and every crash, and a
 // size that changes in the middle is simply the next one:
 //
-//   - broker: those that shall be are launched one after the other and answer; a cordon that is left from their leaving is lifted.
-//   - drain: those that leave are cordoned, and all replicas on them move to those that stay. One that died in between comes back first.
+//   - broker: those that shall be are launched one after the other and answer; a cordon that is left from their leaving is lifted. One that
+//     leaves and died before it was empty comes back.
+//   - drain: those that leave are cordoned, and all replicas on them move to those that stay.
 //   - remove: those that are empty are stopped and then unregistered, the highest first.
 //   - spread: replicas are moved to brokers that hold too little, and the preferred leaders elected.
 func Decide(spec operators.ServiceSpec, o operators.Observed) plan.Plan {
 	d := decision{spec: spec, o: o, f: o.Kafka}
-	p := plan.Plan{Service: spec.Name, Name: "deploy", Revision: spec.Revision(), Phases: []plan.Phase{d.brokers()}}
-	if leaving := d.leaving(); len(leaving) > 0 {
+	leaving := d.leaving()
+	p := plan.Plan{Service: spec.Name, Name: "deploy", Revision: spec.Revision(), Phases: []plan.Phase{d.brokers(leaving)}}
+	if len(leaving) > 0 {
 		p.Name = "scale in"
 		p.Phases = append(p.Phases, d.drain(leaving), d.remove(leaving))
 	}
@@ -84,9 +86,9 @@ func (d decision) stay() []int {
 	return out
 }
 
-// brokers is the phase of those that stay. Who must be stopped comes last, the controller at the very end: what is down may be what the others
-// wait for.
-func (d decision) brokers() plan.Phase {
+// brokers is the phase of those that stay, and of those that must come back to be drained. Who must be stopped comes last, the controller at the
+// very end: what is down may be what the others wait for.
+func (d decision) brokers(leaving []int) plan.Phase {
 	phase := plan.Phase{Name: "broker", Strategy: plan.Serial}
 	var roll []plan.Step
 	for _, i := range d.stay() {
@@ -96,6 +98,9 @@ func (d decision) brokers() plan.Phase {
 			continue
 		}
 		phase.Steps = append(phase.Steps, steps...)
+	}
+	for _, id := range leaving {
+		phase.Steps = append(phase.Steps, d.back(id)...)
 	}
 	phase.Steps = append(phase.Steps, roll...)
 	return phase

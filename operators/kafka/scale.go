@@ -68,7 +68,7 @@ func (d decision) index(pod string) (int, bool) {
 func (d decision) drain(leaving []int) plan.Phase {
 	phase := plan.Phase{Name: "drain", Strategy: plan.Serial}
 	for _, id := range leaving {
-		phase.Steps = append(append(phase.Steps, d.back(id)...), d.cordon(id))
+		phase.Steps = append(phase.Steps, d.cordon(id))
 	}
 	for _, id := range leaving {
 		phase.Steps = append(phase.Steps, d.empty(id))
@@ -110,6 +110,16 @@ func (d decision) back(id int) []plan.Step {
 	return append(steps, d.ready(id, steps[len(steps)-1].Done))
 }
 
+// short says why those that stay cannot hold all replicas; empty when they can. CheckSize refuses such a size; one that was stored all the same, or
+// was right when it was, begins nothing.
+func (d decision) short() string {
+	why := tooFew(d.f.Partitions.Value, d.spec.Size)
+	if why != "" {
+		why += fmt.Sprintf("; the least is weir scale %s/%s=%d", d.spec.Stack, d.spec.Name, replication(d.f.Partitions.Value))
+	}
+	return why
+}
+
 // cordoned is what is known of a broker's cordon.
 func (d decision) cordoned(id int) operators.Fact[bool] {
 	if !d.f.Registered.Known {
@@ -133,7 +143,7 @@ func (d decision) cordon(id int) plan.Step {
 	if before.Total > 0 && before.Failures == 0 && before.At.After(d.o.Attempts[uncordonID(pod)].At) && c.Known && c.At.After(before.At) {
 		missing = "it was cordoned and is no longer: somebody lifted it; it is cordoned again"
 	}
-	blocked := ""
+	blocked := d.short()
 	if !c.Known {
 		blocked = "whether it is cordoned is unknown: " + c.Reason()
 	}
@@ -150,21 +160,25 @@ func (d decision) uncordon(id int, ready bool) plan.Step {
 		blocked = "whether it is cordoned is unknown: " + c.Reason()
 	}
 	action := operators.Admin{Kind: operators.UncordonBroker, Service: d.spec.Name, Broker: id}
-	return plan.Admin(uncordonID(pod), action, blocked == "" && !c.Value, blocked, "it is cordoned and shall serve", d.o)
+	step := plan.Admin(uncordonID(pod), action, blocked == "" && !c.Value, blocked, "it is cordoned and shall serve", d.o)
+	if !c.Value {
+		step.Action = operators.Wait{For: "the broker to say that it is not cordoned"} // no change that a plan should announce
+	}
+	return step
 }
 
 // empty is the step that moves every replica off a broker, a bounded number of partitions at a time.
 func (d decision) empty(id int) plan.Step {
 	left := d.holds(id)
-	step := drainID(d.spec.PodName(id))
-	if c := d.cordoned(id); left > 0 && !(c.Known && c.Value) {
-		return plan.Admin(step, operators.Admin{Kind: operators.MoveReplicas, Service: d.spec.Name}, false, "after its cordon", "", d.o)
+	step, blocked := drainID(d.spec.PodName(id)), ""
+	if c := d.cordoned(id); !c.Known || !c.Value {
+		blocked = "after its cordon"
 	}
-	return d.moving(step, left == 0, fmt.Sprintf("%d replicas are on it", left), func(p operators.Partition) bool { return slices.Contains(p.Goal(), id) })
+	return d.moving(step, left == 0, blocked, fmt.Sprintf("%d replicas are on it", left), func(p operators.Partition) bool { return slices.Contains(p.Goal(), id) })
 }
 
 // moving is a step that moves replicas of the partitions that which picks, those of the next batch.
-func (d decision) moving(id string, done bool, missing string, which func(operators.Partition) bool) plan.Step {
+func (d decision) moving(id string, done bool, blocked, missing string, which func(operators.Partition) bool) plan.Step {
 	a := operators.Admin{Kind: operators.MoveReplicas, Service: d.spec.Name}
 	f := d.f.Partitions
 	if !f.Known {
@@ -175,7 +189,7 @@ func (d decision) moving(id string, done bool, missing string, which func(operat
 	}
 	all, err := Spread(f.Value, d.stay())
 	if err != nil {
-		return plan.Admin(id, a, false, fmt.Sprintf("%v; the least is weir scale %s/%s=%d", err, d.spec.Stack, d.spec.Name, replication(f.Value)), "", d.o)
+		return plan.Admin(id, a, false, d.short(), "", d.o)
 	}
 	under := 0
 	for _, p := range f.Value {
@@ -184,8 +198,10 @@ func (d decision) moving(id string, done bool, missing string, which func(operat
 		}
 	}
 	a.Moves = batch(f.Value, all, which, inFlight-under)
-	step := plan.Admin(id, a, false, "", missing, d.o)
+	step := plan.Admin(id, a, false, blocked, missing, d.o)
 	switch {
+	case blocked != "":
+		return step
 	case d.o.Attempts[id].At.After(f.At):
 		// Asked for, and not looked at since: what would be moved now may be on its way.
 		step.Status, step.Reason = plan.Prepared, missing
@@ -275,7 +291,7 @@ func (d decision) spread() plan.Phase {
 	if why == "" && under > 0 {
 		why = "replicas move"
 	}
-	spread := d.moving(spreadID, why == "", why, func(operators.Partition) bool { return true })
+	spread := d.moving(spreadID, why == "", "", why, func(operators.Partition) bool { return true })
 	return plan.Phase{Name: "spread", Strategy: plan.Serial, Steps: []plan.Step{spread, d.leaders(spread.Done)}}
 }
 

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/weir-project/weir/operators"
+	"github.com/weir-project/weir/operators/kafka"
 	"github.com/weir-project/weir/operators/plan"
 	"github.com/weir-project/weir/operators/stream"
 	"github.com/weir-project/weir/pipelines/checkpoint"
@@ -21,7 +22,7 @@ import (
 // disturb does something that may happen to a cluster at any moment.
 func disturb(r *rapid.T, w *World) {
 	pods := slices.Sorted(maps.Keys(w.held))
-	switch rapid.IntRange(0, 7).Draw(r, "event") {
+	switch rapid.IntRange(0, 9).Draw(r, "event") {
 	case 0, 1:
 		w.Pass()
 	case 2:
@@ -36,11 +37,54 @@ func disturb(r *rapid.T, w *World) {
 	case 5:
 		w.Spec.MemoryMiB = rapid.SampledFrom([]int64{0, 600, 700}).Draw(r, "memory")
 	case 6:
-		if w.Spec.Operator == operators.Stream {
-			w.Spec.Size = rapid.IntRange(1, 4).Draw(r, "size")
+		switch n := rapid.IntRange(1, 4).Draw(r, "size"); {
+		case w.Spec.Operator == operators.Stream:
+			w.Spec.Size = n
+		case w.Spec.Operator == operators.Kafka:
+			want := w.Spec
+			want.Size = n
+			if kafka.CheckSize(w.Spec, want, w.Observed().Kafka) == nil {
+				w.Spec.Size = n
+			}
+		}
+	case 8:
+		if w.Spec.Operator == operators.Kafka && w.serves(0) {
+			// Refused where too few brokers are open: nothing is made then.
+			if err := w.topic(fmt.Sprintf("t%d", len(w.kafka.partitions)), rapid.IntRange(1, 20).Draw(r, "partitions"), rapid.SampledFrom([]int{1, 1, 3}).Draw(r, "replication")); err != nil {
+				r.Log(err)
+			}
+		}
+	case 9:
+		if w.Spec.Operator == operators.Kafka {
+			w.kafka.cordoned[rapid.IntRange(1, 3).Draw(r, "broker")] = rapid.Bool().Draw(r, "cordoned")
 		}
 	case 7:
 		w.Now = w.Now.Add(time.Duration(rapid.IntRange(0, 40000).Draw(r, "ms")) * time.Millisecond)
+	}
+}
+
+// grow makes a Kafka of three or four brokers with topics of replication 1 and 3, so that what follows finds something to break.
+func grow(r *rapid.T, w *World) {
+	w.Spec.Size = rapid.IntRange(3, 4).Draw(r, "brokers")
+	finish(r, w)
+	for i, replication := range []int{1, 3} {
+		if err := w.topic(fmt.Sprintf("first%d", i), 5, replication); err != nil {
+			r.Fatal(err)
+		}
+	}
+}
+
+// finish lets the world go on until the plan is complete.
+func finish(r *rapid.T, w *World) {
+	for i := 0; ; i++ {
+		w.Pass()
+		if w.Plan().Summary() == plan.Done && len(w.Plan().Candidates(w.Now)) == 0 {
+			return
+		}
+		if i > 800 { // 80 s: longer than the longest back-off
+			r.Fatalf("not complete:\n%s", w.Plan())
+		}
+		w.Move()
 	}
 }
 
@@ -58,19 +102,19 @@ func TestFromAnyStateTheCandidatesReachCompleteAndNoPodRunsTwice(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		w := newWorld(rapid.SampledFrom([]string{operators.Kafka, operators.Cassandra, operators.Stream}).Draw(r, "operator"), 1, rapid.IntRange(1, 3).Draw(r, "agents"))
 		w.twice = func(pod string) { r.Fatalf("pod %s was launched while a task of it may run", pod) }
+		w.broken = func(what string) { r.Fatalf("%s\n%s", what, w.Plan()) }
+		if w.Spec.Operator == operators.Kafka && rapid.Bool().Draw(r, "grown") {
+			grow(r, w)
+		}
 		for range rapid.IntRange(0, 40).Draw(r, "events") {
 			disturb(r, w)
 		}
 		calm(w)
-		for i := 0; ; i++ {
-			w.Pass()
-			if w.Plan().Summary() == plan.Done && len(w.Plan().Candidates(w.Now)) == 0 {
-				break
+		finish(r, w)
+		if w.Spec.Operator == operators.Kafka {
+			if got := slices.Sorted(maps.Keys(w.kafka.registered)); len(got) != w.Spec.Size || got[len(got)-1] != w.Spec.Size-1 || len(w.held) != w.Spec.Size {
+				r.Fatalf("%d brokers are wanted, registered are %v, %d run", w.Spec.Size, got, len(w.held))
 			}
-			if i > 800 { // 80 s: longer than the longest back-off
-				r.Fatalf("not complete:\n%s", w.Plan())
-			}
-			w.Move()
 		}
 		for pod, ids := range w.Launched {
 			if len(slices.Compact(slices.Sorted(slices.Values(ids)))) != len(ids) {

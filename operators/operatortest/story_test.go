@@ -11,7 +11,9 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
+	"github.com/weir-project/weir/internal/fault"
 	"github.com/weir-project/weir/operators"
+	"github.com/weir-project/weir/operators/kafka"
 	"github.com/weir-project/weir/operators/stream"
 	"github.com/weir-project/weir/pipelines/column"
 	"github.com/weir-project/weir/pipelines/physical"
@@ -131,6 +133,20 @@ func tell(t *testing.T, w *World, d *datadriven.TestData) string {
 	case "stage-ended":
 		w.Runs[0].Ended[pod] = true
 		w.assign()
+	case "topic":
+		partitions, replication := 1, 1
+		d.MaybeScanArgs(t, "partitions", &partitions)
+		d.MaybeScanArgs(t, "replication", &replication)
+		must(t, w.topic(pod, partitions, replication))
+		return w.layout()
+	case "layout":
+		return w.layout()
+	case "copied":
+		w.copied()
+	case "lift-cordon":
+		w.kafka.cordoned[w.broker(pod)] = false
+	case "check-size":
+		return checkSize(t, w, pod)
 	case "settle":
 		return settle(w)
 	case "slots":
@@ -143,11 +159,17 @@ func tell(t *testing.T, w *World, d *datadriven.TestData) string {
 	return w.Plan().String()
 }
 
-func lines(all []string) string {
-	if len(all) == 0 {
-		return "nothing to do\n"
+func checkSize(t *testing.T, w *World, size string) string {
+	n, err := strconv.Atoi(size)
+	must(t, err)
+	want := w.Spec
+	want.Size = n
+	if err := kafka.CheckSize(w.Spec, want, w.Observed().Kafka); err != nil {
+		var b strings.Builder
+		must(t, fault.Render(&b, err, false))
+		return b.String()
 	}
-	return strings.Join(all, "\n") + "\n"
+	return "ok\n"
 }
 
 func settle(w *World) string {

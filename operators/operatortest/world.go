@@ -44,7 +44,10 @@ type World struct {
 	State    stream.State
 	Launched map[string][]string // by pod: the task ids that were launched
 
-	twice func(pod string) // called for a launch beside a task that may run; nil: a panic
+	kafka  brokers
+	twice  func(pod string)       // called for a launch beside a task that may run; nil: a panic
+	broken func(what string)      // called for what I5 forbids; nil: a panic
+	crash  func(step string) bool // the server dies when the step's attempt is stored and nothing is done yet; nil: never
 }
 
 // NewWorld has the given agents and nothing that runs.
@@ -54,6 +57,7 @@ func NewWorld(spec operators.ServiceSpec, agents map[resources.AgentID]resources
 		tasks: map[string]operators.Task{}, held: map[string]resources.TaskInfo{}, attempts: map[string]operators.Attempt{},
 		reserved: map[string]operators.Placement{}, specs: map[string]operators.ServiceSpec{}, answers: map[string]bool{},
 		topics: map[string]operators.Topic{}, spaces: map[string]operators.Keyspace{}, tables: map[string]operators.Table{}, Launched: map[string][]string{},
+		kafka: newBrokers(),
 	}
 }
 
@@ -71,15 +75,7 @@ func (w *World) Observed() operators.Observed {
 	}
 	switch w.Spec.Operator {
 	case operators.Kafka:
-		var ids []int
-		for i := range w.Spec.Size {
-			if w.answers[w.Spec.PodName(i)] {
-				ids = append(ids, i)
-			}
-		}
-		if len(ids) > 0 {
-			o.Kafka = operators.KafkaFacts{Brokers: operators.Know(ids, w.Now), Authenticated: operators.Know(true, w.Now), Topics: operators.Know(w.topics, w.Now)}
-		}
+		o.Kafka = w.kafkaFacts()
 	case operators.Cassandra:
 		nodes := map[string]string{}
 		for pod, ok := range w.answers {
@@ -144,19 +140,35 @@ func (w *World) Pass() []string {
 		case operators.Launch:
 			done = append(done, s.ID+": "+w.launch(s.ID, a))
 		case operators.Kill:
-			t := w.tasks[a.Pod]
-			t.State, t.Since = resources.Killing, w.Now
-			w.tasks[a.Pod] = t
 			w.attempts[s.ID] = w.attempts[s.ID].Begin(w.Now, "")
+			if w.crashes(s.ID) {
+				continue
+			}
+			w.kill(a)
 			done = append(done, s.ID+": "+a.String())
 		case operators.Admin:
-			w.attempts[s.ID] = w.attempts[s.ID].Begin(w.Now, "").Succeeded()
+			w.attempts[s.ID] = w.attempts[s.ID].Begin(w.Now, "")
+			if w.crashes(s.ID) {
+				continue
+			}
+			w.attempts[s.ID] = w.attempts[s.ID].Succeeded()
 			w.admin(a)
 			done = append(done, s.ID+": "+a.String())
 		}
 	}
 	w.assign()
 	return done
+}
+
+func (w *World) crashes(step string) bool { return w.crash != nil && w.crash(step) }
+
+func (w *World) kill(a operators.Kill) {
+	if w.Spec.Operator == operators.Kafka {
+		w.killed(a.Pod)
+	}
+	t := w.tasks[a.Pod]
+	t.State, t.Since = resources.Killing, w.Now
+	w.tasks[a.Pod] = t
 }
 
 func (w *World) launch(id string, l operators.Launch) string {
@@ -173,6 +185,11 @@ func (w *World) launch(id string, l operators.Launch) string {
 	task := l.Pod.TaskID(attempt.Total+1, "x")
 	w.attempts[id] = attempt.Begin(w.Now, task)
 	w.specs[l.Pod.Revision] = l.Spec
+	if w.crashes(id) {
+		// The next server asks about the task, and no agent knows it.
+		w.tasks[pod] = operators.Task{ID: task, State: resources.Gone, Attempt: attempt.Total + 1, Message: "no agent knows it", Since: w.Now}
+		return "the server died"
+	}
 	if _, runs := w.held[pod]; runs {
 		w.second(pod)
 	}
@@ -219,6 +236,8 @@ func (w *World) admin(a operators.Admin) {
 		for _, t := range a.Tables {
 			w.tables[t.ID()] = t
 		}
+	default:
+		w.kafkaAdmin(a)
 	}
 }
 
@@ -259,6 +278,9 @@ func (w *World) Status(pod string, state resources.TaskState, exit int) {
 func (w *World) Answer(pod string) {
 	if w.tasks[pod].State == resources.Running {
 		w.answers[pod] = true
+		if w.Spec.Operator == operators.Kafka {
+			w.kafka.registered[w.broker(pod)] = true
+		}
 		w.assign()
 	}
 }
@@ -275,5 +297,6 @@ func (w *World) Move() {
 			w.Answer(pod)
 		}
 	}
+	w.copied()
 	w.Now = w.Now.Add(100 * time.Millisecond)
 }

@@ -108,7 +108,7 @@ func (s *stack) checkSize(v *service, n int) error {
 	}
 	written, _ := s.written.Stack.Service(v.spec.Name)
 	switch {
-	case v.spec.Operator != operators.Stream:
+	case v.spec.Operator != operators.Stream && v.spec.Operator != operators.Kafka:
 		return refuse("leave it at "+fmt.Sprint(v.spec.Size), "it is a %s, and this version runs %s without changing their number", v.spec.Operator, word)
 	case n < 1:
 		return refuse("weir down stops a stack and keeps its data", "%d %s are asked for, and a service has at least 1", n, word)

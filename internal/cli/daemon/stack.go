@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -15,10 +13,8 @@ import (
 	"github.com/weir-project/weir/internal/cli/api"
 	"github.com/weir-project/weir/internal/fault"
 	"github.com/weir-project/weir/operators"
-	"github.com/weir-project/weir/operators/evaluate"
 	"github.com/weir-project/weir/operators/reconcile"
 	"github.com/weir-project/weir/operators/stream"
-	"github.com/weir-project/weir/pipelines/compile"
 	"github.com/weir-project/weir/pipelines/physical"
 	"github.com/weir-project/weir/stacks"
 )
@@ -166,99 +162,6 @@ func (d *Daemon) put(ctx context.Context, key string, v any) error {
 	return keep{d}.Save(ctx, key, data)
 }
 
-// check refuses what cannot be carried out: a service that fits nowhere, a port that is taken, a removal, a pipeline that cannot go on.
-func (d *Daemon) check(old *stack, r *stacks.Resolved, replay string) error {
-	var errs fault.List
-	for _, spec := range specs(r) {
-		was := old.spec(spec.Name)
-		if err := checkPort(was, spec); err != nil {
-			errs.Add(err)
-		} else {
-			errs.Add(d.checkFit(old, r, spec))
-		}
-		if was != nil && was.Operator != spec.Operator {
-			errs.Add(fault.Invalid("E-OPERATOR", "apply service", spec.Name, fault.Causef("it is a %s and cannot become a %s", was.Operator, spec.Operator), fault.Hint("give the new service another name")))
-		}
-	}
-	for _, g := range r.Graphs {
-		if other := d.stackOf(g.Pipeline); other != nil && other != old {
-			errs.Add(fault.Invalid("E-DUPLICATE", "apply stack", r.Stack.Name, fault.Causef("pipeline %q belongs to stack %s already", g.Pipeline, other.name), fault.Hint("give it another metadata.name")))
-		}
-	}
-	if replay != "" && old.pipeline(replay) == nil {
-		errs.Add(fault.NotFound("E-NOT-FOUND", "rerun pipeline", replay, fault.Causef("stack %s has not run it", r.Stack.Name), fault.Hint("weir get pipelines")))
-	}
-	if old == nil {
-		return errs.Err()
-	}
-	for _, v := range old.resolved.Stack.Services {
-		if _, ok := r.Stack.Service(v.Name); !ok {
-			errs.Add(fault.Invalid("E-REMOVE", "apply stack", r.Stack.Name, fault.Causef("service %q is no longer in the file, and this version removes no service from a stack", v.Name), fault.Hint("keep it, or begin anew after weir down --purge")))
-		}
-	}
-	for _, p := range old.pipelines {
-		if !slices.ContainsFunc(r.Graphs, func(g *physical.Graph) bool { return g.Pipeline == p.name }) {
-			errs.Add(fault.Invalid("E-REMOVE", "apply stack", r.Stack.Name, fault.Causef("pipeline %q is no longer in the file, and this version removes none from a stack", p.name), fault.Hint("keep it, or begin anew after weir down --purge")))
-		}
-	}
-	for _, g := range r.Graphs {
-		if p := old.pipeline(g.Pipeline); p != nil {
-			setHomes(g, byName(r))
-			change, err := compile.Compatible(&p.Graph, g)
-			if g.Pipeline == replay && !change.Fixed() {
-				err = p.mayRerun()
-			}
-			errs.Add(err)
-		}
-	}
-	return errs.Err()
-}
-
-// checkFit refuses a pod that fits on no agent, and more pods than there is room for beside all others that shall run.
-func (d *Daemon) checkFit(old *stack, r *stacks.Resolved, spec operators.ServiceSpec) error {
-	agents, err := d.agents()
-	if err != nil || len(agents) == 0 {
-		return err // none: it is registering; the plan says so if it never does
-	}
-	pod, was := podOf(spec, 0), old.spec(spec.Name)
-	if err := evaluate.Fits(agents, pod); err != nil {
-		return err
-	}
-	if was != nil && was.Size >= spec.Size && was.PodRevision() == spec.PodRevision() {
-		return nil // it asks for no more than it has
-	}
-	others := specs(r)
-	for _, s := range d.stacks {
-		if s != old && !s.record.Down {
-			others = append(others, specs(s.resolved)...)
-		}
-	}
-	var beside []operators.PodSpec
-	for _, other := range others {
-		if other.Role() == spec.Role() {
-			continue
-		}
-		for i := range other.Size {
-			beside = append(beside, podOf(other, i))
-		}
-	}
-	return evaluate.FitsAll(agents, beside, pod, spec.Size)
-}
-
-// checkPort refuses a fixed port that somebody else listens on.
-func checkPort(was *operators.ServiceSpec, spec operators.ServiceSpec) error {
-	if spec.Port == 0 || spec.Operator != operators.Kafka || was != nil && was.Port == spec.Port {
-		return nil
-	}
-	at := fmt.Sprintf("127.0.0.1:%d", spec.Port)
-	l, err := net.Listen("tcp", at)
-	if err != nil {
-		return fault.Invalid("E-PORT", "apply service", spec.Name, fault.Causef("its fixed port %d is in use: %w", spec.Port, err),
-			fault.Hint("leave `port` out, so that a free one is chosen, or end the program that listens there"))
-	}
-	return l.Close()
-}
-
 func (d *Daemon) newStack(name string) *stack {
 	return &stack{d: d, name: name, lost: map[string]time.Time{}}
 }
@@ -276,6 +179,9 @@ func (s *stack) spec(name string) *operators.ServiceSpec {
 }
 
 func (s *stack) service(name string) *service {
+	if s == nil {
+		return nil
+	}
 	for _, v := range s.services {
 		if v.spec.Name == name {
 			return v
@@ -440,129 +346,6 @@ func (k keep) Load(key string) []byte {
 
 func (k keep) Save(ctx context.Context, key string, value []byte) error {
 	return k.d.store.Update(ctx, key, func([]byte) ([]byte, error) { return value, nil })
-}
-
-// beginShutdown stops every stack: workers first, then the services; the returned channel closes when the last task has ended.
-func (d *Daemon) beginShutdown(ctx context.Context) (<-chan struct{}, error) {
-	if d.stopping != nil {
-		return d.stopping, nil
-	}
-	for _, s := range d.stacks {
-		record := s.record
-		record.Down = true
-		if err := d.saveStack(ctx, s.name, record); err != nil {
-			return nil, err
-		}
-		s.record = record
-		for _, p := range s.pipelines {
-			if err := d.savePipeline(ctx, p); err != nil {
-				return nil, err
-			}
-		}
-	}
-	d.stopping = make(chan struct{})
-	return d.stopping, nil
-}
-
-// checkStopped drives a shutdown on: workers end before what they write to.
-func (d *Daemon) checkStopped() {
-	if d.stopping == nil {
-		return
-	}
-	workers, others := 0, 0
-	for _, s := range d.stacks {
-		for _, v := range s.services {
-			if v.spec.Operator == operators.Stream {
-				workers += v.stop()
-			}
-		}
-	}
-	if workers > 0 {
-		return
-	}
-	for _, s := range d.stacks {
-		for _, v := range s.services {
-			others += v.stop()
-		}
-	}
-	if others > 0 {
-		return
-	}
-	select {
-	case <-d.stopping:
-	default:
-		close(d.stopping)
-		// The answer to the shutdown leaves before the listener closes.
-		time.AfterFunc(200*time.Millisecond, func() { d.quit(errStopped) })
-	}
-}
-
-// stop lets a service's tasks end and returns how many may still run.
-func (v *service) stop() int {
-	if v.rec == nil {
-		return 0
-	}
-	st := v.rec.Status()
-	if st.Wanted {
-		v.rec.Want(v.spec, false)
-		return 1 // the next status knows
-	}
-	live := 0
-	if st.Busy {
-		live = 1
-	}
-	for _, t := range st.Observed.Tasks {
-		if t.Live() {
-			live++
-		}
-	}
-	return live
-}
-
-// rerun begins a new run of a pipeline that is complete (C9).
-func (d *Daemon) rerun(ctx context.Context, name string) (api.Apply, error) {
-	for _, s := range d.stacks {
-		p := s.pipeline(name)
-		if p == nil {
-			continue
-		}
-		if s.record.Down {
-			return api.Apply{}, fault.New("E-DOWN", "rerun pipeline", name, fault.Causef("its stack %s is down", s.name), fault.Hint("weir up the stack first"))
-		}
-		if err := p.mayRerun(); err != nil {
-			return api.Apply{}, err
-		}
-		return d.begin(ctx, s, p)
-	}
-	return api.Apply{}, fault.NotFound("E-NOT-FOUND", "rerun pipeline", name, fault.Causef("no stack has it"), fault.Hint("weir get pipelines"))
-}
-
-// stackOf finds the stack that a pipeline belongs to.
-func (d *Daemon) stackOf(pipeline string) *stack {
-	for _, s := range d.stacks {
-		if s.pipeline(pipeline) != nil {
-			return s
-		}
-	}
-	return nil
-}
-
-// mayRerun refuses while a run goes on: the records between its readers and its writers would become the next run's.
-func (p *pipeline) mayRerun() error {
-	if p.Ended.IsZero() {
-		return fault.Invalid("E-RUNNING", "rerun pipeline", p.name, fault.Causef("run %d has not ended", p.Run), fault.Hint("weir get pipelines shows how far it is"))
-	}
-	return nil
-}
-
-func (d *Daemon) begin(ctx context.Context, s *stack, p *pipeline) (api.Apply, error) {
-	next := *p
-	next.begin(p.Run + 1)
-	if err := d.savePipeline(ctx, &next); err != nil {
-		return api.Apply{}, err
-	}
-	*p = next
-	return api.Apply{Stack: s.name, Changed: true, Notes: []string{fmt.Sprintf("pipeline %s begins run %d", p.name, p.Run)}}, nil
 }
 
 var errNotReady = errors.New("it is not ready yet")
