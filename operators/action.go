@@ -33,6 +33,7 @@ type AdminKind string
 const (
 	EnsureTopics        AdminKind = "ensure topics"
 	EnsureTables        AdminKind = "ensure tables"
+	EnsureStreams       AdminKind = "ensure streams"
 	CreateAdminRole     AdminKind = "create the admin role"
 	DisableDefaultLogin AdminKind = "disable the default account"
 	CordonBroker        AdminKind = "cordon"
@@ -51,6 +52,7 @@ type Admin struct {
 	Tables    []Table
 	Broker    int    // of CordonBroker, UncordonBroker, UnregisterBroker
 	Moves     []Move // of MoveReplicas; of ElectLeaders the partitions
+	Streams   []JetStream
 }
 
 // Wait does nothing but wait for something to become true.
@@ -82,6 +84,9 @@ func (a Admin) String() string {
 	}
 	for _, t := range a.Tables {
 		names = append(names, t.Keyspace+"."+t.Name)
+	}
+	for _, t := range a.Streams {
+		names = append(names, t.Name)
 	}
 	s := fmt.Sprintf("%s of %s", a.Kind, a.Service)
 	if len(names) > 0 {

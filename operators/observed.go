@@ -150,7 +150,14 @@ type Observed struct {
 
 	Kafka     KafkaFacts     // of a kafka service
 	Cassandra CassandraFacts // of a cassandra service
+	Nats      NatsFacts      // of a nats service
 	Stream    StreamFacts    // of a stream service
+}
+
+// NatsFacts are what the admin calls read of a NATS.
+type NatsFacts struct {
+	Answers Fact[bool]                 // the login was taken and JetStream answered; false: it was refused
+	Streams Fact[map[string]JetStream] // by name
 }
 
 // CassandraFacts are what the admin calls read of a Cassandra.
@@ -174,6 +181,7 @@ type ServiceFacts struct {
 	Topics    Fact[map[string]Topic]
 	Keyspaces Fact[map[string]Keyspace]
 	Tables    Fact[map[string]Table] // by "keyspace.table"
+	Streams   Fact[map[string]JetStream]
 }
 
 // Worker is a stream worker as its stream shows it.

@@ -15,6 +15,7 @@ import (
 const (
 	Kafka     = "kafka"
 	Cassandra = "cassandra"
+	Nats      = "nats"
 	Stream    = "stream"
 )
 

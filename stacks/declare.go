@@ -76,6 +76,11 @@ var declared = []Operator{
 		{Name: "storage", Kind: Size, Doc: "disk of each node, such as 20Gi"},
 		port,
 	}},
+	{"nats", "a NATS with JetStream, secured with mTLS and a password; one server", []Field{
+		versions("2.15"),
+		{Name: "storage", Kind: Size, Doc: "disk of the server, such as 20Gi"},
+		port,
+	}},
 	{"stream", "the workers that run the stack's pipelines", []Field{
 		{Name: "workers", Kind: Span, Least: 1, Most: maxPods, Doc: "number of workers, or {min: 1, max: 8}: the load decides between them"},
 		{Name: "cores", Kind: Whole, Least: 1, Most: 1024, Doc: "cores that each worker may use at once; all of its machine where it is left out"},

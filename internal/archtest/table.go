@@ -48,7 +48,7 @@ var rings = []struct {
 	{Pure, "stacks"},
 	{Edge, "stacks/kubernetes"},
 
-	{Support, "internal/fault internal/lifecycle internal/store internal/security internal/telemetry internal/link internal/console internal/kube internal/isolate"},
+	{Support, "internal/fault internal/lifecycle internal/store internal/security internal/telemetry internal/link internal/console internal/kube internal/isolate internal/natsserver"},
 	{Test, "internal/archtest internal/flightstruth internal/mainjob internal/cli/clitest scripts charts benchmarks/..."},
 	{Wire, "internal/cli/... cmd/..."},
 }
@@ -68,7 +68,7 @@ var libraries = []struct{ library, packages string }{
 	{"github.com/gocql/gocql", "connectors/cassandra operators/admin"},
 	{"github.com/apache/cassandra-gocql-driver", ""},
 	{"github.com/apache/beam", "pipelines/beam cmd/weir-beam"},
-	{"github.com/nats-io", "internal/store connectors/nats operators/admin"},
+	{"github.com/nats-io", "internal/store internal/natsserver connectors/nats connectors/connectortest operators/admin"},
 	{"github.com/twmb/franz-go/pkg/kmsg", "connectors/kafka operators/admin"},
 	{"github.com/twmb/franz-go", "connectors/connectortest operators/operatortest internal/mainjob"},
 	{"github.com/spf13/cobra", "internal/cli/..."},

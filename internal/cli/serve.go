@@ -16,6 +16,7 @@ import (
 	"github.com/weir-project/weir/internal/cli/daemon"
 	"github.com/weir-project/weir/internal/fault"
 	"github.com/weir-project/weir/internal/link"
+	"github.com/weir-project/weir/internal/natsserver"
 	"github.com/weir-project/weir/internal/security"
 	"github.com/weir-project/weir/operators/artifact"
 	"github.com/weir-project/weir/pipelines/engine"
@@ -56,6 +57,17 @@ func (a *app) workerCommand() *cobra.Command {
 	c.Flags().StringVar(&server, "server", "", "the server's URL")
 	c.Flags().StringVar(&task, "task", "", "the task's id")
 	c.Flags().StringVar(&certs, "certs", ".", "directory with "+workerBundle)
+	return c
+}
+
+// natsServerCommand is what the task of a nats service runs.
+func (a *app) natsServerCommand() *cobra.Command {
+	var config string
+	c := &cobra.Command{
+		Use: "nats-server", Short: "Run a NATS (the nats operator starts it)", Args: args(0, 0), Hidden: true,
+		RunE: func(c *cobra.Command, _ []string) error { return natsserver.Run(c.Context(), config, a.err) },
+	}
+	c.Flags().StringVar(&config, "config", "nats.conf", "its configuration")
 	return c
 }
 

@@ -29,10 +29,11 @@ const (
 	RoleAdmin     Role = "admin"
 	RoleKafka     Role = "kafka"
 	RoleCassandra Role = "cassandra"
+	RoleNats      Role = "nats"
 )
 
 // Roles are all the roles that can be issued.
-var Roles = []Role{RoleServer, RoleAgent, RoleWorker, RoleAdmin, RoleKafka, RoleCassandra}
+var Roles = []Role{RoleServer, RoleAgent, RoleWorker, RoleAdmin, RoleKafka, RoleCassandra, RoleNats}
 
 const (
 	organization = "weir"

@@ -85,8 +85,8 @@ func service(ca *security.CA, pod string, role security.Role, at operators.Place
 	})
 }
 
-// CassandraTLS is the client's side: it shows b's certificate and expects the node's address in the node's.
-func CassandraTLS(b security.Bundle) (*tls.Config, error) {
+// ClientTLS is the side of a client of a Cassandra or a NATS: it shows b's certificate and expects the node's address in the node's.
+func ClientTLS(b security.Bundle) (*tls.Config, error) {
 	cert, err := b.TLSCertificate()
 	if err != nil {
 		return nil, err

@@ -125,6 +125,9 @@ func (p *Process) Exited() bool {
 	}
 }
 
+// Signal sends a signal to this process alone: SIGSTOP and SIGCONT make it stand still and go on.
+func (p *Process) Signal(sig syscall.Signal) error { return p.cmd.Process.Signal(sig) }
+
 // End sends a signal to this process alone and waits for its end, at most for the grace.
 func (p *Process) End(sig syscall.Signal, grace time.Duration) error {
 	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {

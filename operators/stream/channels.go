@@ -24,6 +24,7 @@ type Resources struct {
 	Topics    []operators.Topic
 	Keyspaces []operators.Keyspace
 	Tables    []operators.Table
+	Streams   []operators.JetStream
 }
 
 // Channels are the resources of all pipelines by service, each sorted by name.
@@ -48,6 +49,7 @@ func Channels(graphs []physical.Graph, services map[string]operators.ServiceSpec
 				out[c.Cassandra.Service] = r
 			}
 		}
+		addStreams(out, g)
 		for _, s := range g.Stages {
 			service := Home(g, s, services)
 			r := out[service]
@@ -59,6 +61,7 @@ func Channels(graphs []physical.Graph, services map[string]operators.ServiceSpec
 	}
 	for name, r := range out {
 		retain(r.Topics, services[name])
+		share(r.Streams, services[name])
 		slices.SortFunc(r.Topics, func(a, b operators.Topic) int { return compare(a.Name, b.Name) })
 		slices.SortFunc(r.Tables, func(a, b operators.Table) int { return compare(a.ID(), b.ID()) })
 	}

@@ -97,6 +97,10 @@ func channels(in Input) plan.Phase {
 			missing := topicsMissing(r.Topics, f.Topics)
 			ph.Steps = append(ph.Steps, plan.Admin("topics:"+name, operators.Admin{Kind: operators.EnsureTopics, Service: name, Topics: r.Topics}, missing == "", blocked, missing, in.Observed))
 		}
+		if len(r.Streams) > 0 {
+			missing := streamsMissing(r.Streams, f.Streams)
+			ph.Steps = append(ph.Steps, plan.Admin("streams:"+name, operators.Admin{Kind: operators.EnsureStreams, Service: name, Streams: r.Streams}, missing == "", blocked, missing, in.Observed))
+		}
 		if len(r.Tables) > 0 {
 			missing := tablesMissing(r.Keyspaces, r.Tables, f)
 			ph.Steps = append(ph.Steps, plan.Admin("tables:"+name, operators.Admin{Kind: operators.EnsureTables, Service: name, Keyspaces: r.Keyspaces, Tables: r.Tables}, missing == "", blocked, missing, in.Observed))

@@ -15,7 +15,7 @@ import (
 	"github.com/weir-project/weir/pipelines/physical"
 )
 
-var services = map[string]string{"events": "kafka", "serving": "cassandra", "workers": "stream"}
+var services = map[string]string{"events": "kafka", "serving": "cassandra", "bus": "nats", "workers": "stream"}
 
 // compileText is what the scenario files show: the graph, or every diagnostic as a terminal prints it.
 func compileText(t *testing.T, in compile.Input) string {

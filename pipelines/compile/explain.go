@@ -226,9 +226,12 @@ func connectorText(connector, format string, config json.RawMessage) string {
 		graph.SequenceConfig
 		graph.KafkaConfig
 	}
+	var bus graph.NatsConfig
 	switch {
 	case json.Unmarshal(config, &c) != nil:
 		return connector + " " + format
+	case connector == "nats" && json.Unmarshal(config, &bus) == nil:
+		return strings.TrimSpace(fmt.Sprintf("nats %s stream %s of %s %s", format, bus.Stream, bus.Service+bus.URL, bus.Subject))
 	case connector == "kafka":
 		return fmt.Sprintf("kafka %s topic %s of %s", format, c.Topic, c.Service+strings.Join(c.Servers, ","))
 	case connector == "generator" && c.End == nil:

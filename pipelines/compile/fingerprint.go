@@ -40,7 +40,7 @@ func stateful(f physical.Fragment) []string {
 				continue
 			}
 			var c physical.WriteConfig
-			if json.Unmarshal(n.Config, &c) != nil || c.Channel == "" && c.Connector != "file" {
+			if json.Unmarshal(n.Config, &c) != nil || c.Channel == "" && c.Connector != "file" && c.Connector != "nats" {
 				continue
 			}
 			out = append(out, fmt.Sprintf("sink %s: %s%s", n.Path, c.Connector, c.Channel))

@@ -32,6 +32,10 @@ func (c *compiler) guarantee(s *graph.Stage, n *graph.Node) (g physical.SinkGuar
 			}
 		case cfg.Connector == "kafka":
 			g.Guarantee, g.Because = "at least once", "each commit's rows are one transaction of their own, written after it: whoever is killed in between writes them again"
+		case cfg.Connector == "nats" && s.Guarantee == AtLeastOnce:
+			g.Guarantee, g.Because = "at least once", "it is asked for: the stream's duplicate window may be shorter than a takeover takes"
+		case cfg.Connector == "nats":
+			g.Guarantee, g.Because = "effectively once", "messages are published after the commit with ids of the slot and its write timestamps: the stream drops a repeat within its duplicate window, of at least 20s, and after any doubt the sink looks into the stream first"
 		case ch != nil && ch.Kafka != nil:
 			g.Guarantee, g.Because = "exactly once", "output, state and positions are one Kafka transaction"
 		case ch != nil && ch.Cassandra != nil:
@@ -91,7 +95,7 @@ func (c *compiler) outbox(n *graph.Node) bool {
 		return false
 	}
 	ch := c.logical.Channels[cfg.Channel]
-	return cfg.Connector == "file" || cfg.Connector == "kafka" || ch != nil && ch.Cassandra != nil
+	return cfg.Connector == "file" || cfg.Connector == "kafka" || cfg.Connector == "nats" || ch != nil && ch.Cassandra != nil
 }
 
 // possible refuses exactly_once that is asked for where no sink can keep it, and a commit rate that no broker takes.

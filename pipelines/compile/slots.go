@@ -98,6 +98,8 @@ func (c *compiler) splits(s *graph.Stage) division {
 			return division{slots: 1, reason: "weir run is one process"}
 		case "generator":
 			return division{slots: 1, reason: "a sequence is one split, made by one slot"}
+		case "nats":
+			return division{slots: 1, reason: "a JetStream stream has one order and is one split, read by one slot"}
 		}
 	}
 	return division{slots: 1, reason: "the rows stand in the document"}

@@ -245,6 +245,10 @@ func (r *reader) channels(doc *Document, v *Value) {
 		r.checkName(e.Pos, e.Key, String, "channel", channelName)
 		c := Channel{Name: e.Key, Pos: e.Pos}
 		what := fmt.Sprintf("channel %q", e.Key)
+		if n, ok := e.Value.Entry("nats"); ok {
+			r.bad(n.Pos, "E-NOTYET", "read", what, "a stream of a NATS has no keyed partitions and no place for its writers' watermarks, which a channel's readers follow", "end the stage with WriteToNats and begin the next with ReadFromNats and a `disorder`, or write `kafka:`")
+			return
+		}
 		r.fields(e.Value, "read", what, []string{"kafka", "cassandra"}, func(e Entry) {
 			switch e.Key {
 			case "kafka":

@@ -175,13 +175,13 @@ func (b *builder) modeOf(s *Stage) {
 		switch c := n.Config.(type) {
 		case physical.ReadConfig:
 			ch := b.channels[c.Channel]
-			reads = reads || ch != nil && ch.Kafka != nil
+			reads = reads || ch != nil && ch.Kafka != nil || c.Connector == "nats"
 			if ch != nil && ch.Cassandra != nil {
 				table = n
 			}
 		case physical.WriteConfig:
 			ch := b.channels[c.Channel]
-			writes = writes || ch != nil && ch.Kafka != nil
+			writes = writes || ch != nil && ch.Kafka != nil || c.Connector == "nats"
 		}
 	}
 	what := fmt.Sprintf("stage %q", s.Name)

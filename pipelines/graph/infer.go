@@ -62,6 +62,8 @@ func (i *infer) typed() *Node {
 		n = i.sequence()
 	case "ReadFromKafka":
 		n = i.readKafka()
+	case "ReadFromNats":
+		n = i.readNats()
 	case "ReadFromChannel":
 		n = i.readChannel()
 	case "Create":
@@ -90,6 +92,8 @@ func (i *infer) typed() *Node {
 		n = i.writeFile()
 	case "WriteToKafka":
 		n = i.writeKafka()
+	case "WriteToNats":
+		n = i.writeNats()
 	case "WriteToChannel":
 		n = i.writeChannel()
 	default:

@@ -10,7 +10,7 @@ import (
 // ReadConfig is a source. Exactly one of Channel and Connector is set.
 type ReadConfig struct {
 	Channel   string          `json:"channel,omitempty"`
-	Connector string          `json:"connector,omitempty"` // file, generator, kafka, create
+	Connector string          `json:"connector,omitempty"` // file, generator, kafka, nats, create
 	Format    string          `json:"format,omitempty"`    // csv, json, text, raw
 	Config    json.RawMessage `json:"config,omitempty"`    // the connector's own, validated by its declaration
 	Schema    column.Schema   `json:"schema"`
@@ -111,7 +111,7 @@ type LookupField struct {
 // WriteConfig is a sink. Exactly one of Channel and Connector is set.
 type WriteConfig struct {
 	Channel   string          `json:"channel,omitempty"`
-	Connector string          `json:"connector,omitempty"` // file, discard, kafka
+	Connector string          `json:"connector,omitempty"` // file, discard, kafka, nats
 	Format    string          `json:"format,omitempty"`    // csv, json, text
 	Config    json.RawMessage `json:"config,omitempty"`
 	Sort      []string        `json:"sort,omitempty"` // weir: block; a leading "-" is descending; bounded stages only

@@ -51,7 +51,7 @@ type SplitOf struct {
 
 // Connection says how to reach a service. It travels only on the mTLS stream; nothing of it is logged.
 type Connection struct {
-	Operator string   `json:"operator"` // kafka, cassandra
+	Operator string   `json:"operator"` // kafka, cassandra, nats
 	Servers  []string `json:"servers"`
 	User     string   `json:"user,omitempty"`
 	Password string   `json:"password,omitempty"`
@@ -59,6 +59,8 @@ type Connection struct {
 	Cert     []byte   `json:"cert,omitempty"`
 	Key      []byte   `json:"key,omitempty"`
 	LocalDC  string   `json:"local_dc,omitempty"`
+
+	Credentials []byte `json:"credentials,omitempty"` // nats: what stands in a .creds file
 }
 
 // Report tells where the slots of a worker stand: once a second, and at once when one ended. It repeats after a reconnection.

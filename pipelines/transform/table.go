@@ -12,9 +12,14 @@ var (
 	validated = Field{Name: "output_schema", Type: Schema, Doc: "the rows that may come out", NotYet: "rows are validated by a schema in a later version; the schema of what comes out is inferred"}
 	channel   = Field{Name: "channel", Type: String, Required: true, Doc: "a channel of this pipeline, or pipeline/channel of a deployed one (read only)"}
 
-	topic   = Field{Name: "topic", Type: String, Required: true, Doc: "the topic, which is there already"}
-	servers = Field{Name: "bootstrap_servers", Type: String, Required: true, Doc: "host:port, several with commas; or STACK/SERVICE, the Kafka of a running stack"}
-	wire    = Field{Name: "format", Type: String, Default: "RAW", Doc: "JSON (with a schema), RAW or STRING ({payload})"}
+	topic       = Field{Name: "topic", Type: String, Required: true, Doc: "the topic, which is there already"}
+	servers     = Field{Name: "bootstrap_servers", Type: String, Required: true, Doc: "host:port, several with commas; or STACK/SERVICE, the Kafka of a running stack"}
+	wire        = Field{Name: "format", Type: String, Default: "RAW", Doc: "JSON (with a schema), RAW or STRING ({payload})"}
+	natsService = Field{Name: "service", Type: String, Doc: "a nats service of the stack"}
+	natsURL     = Field{Name: "url", Type: String, Doc: "where a NATS is that is no service of the stack: nats://host:port or tls://host:port, without a password"}
+	natsLogin   = Field{Name: "credentials", Type: String, Doc: "with url: a file of mode 0600, a .creds file or the lines `user: NAME` and `password: TEXT`"}
+	natsStream  = Field{Name: "stream", Type: String, Required: true, Doc: "the name of the JetStream stream"}
+	natsFormat  = Field{Name: "format", Type: String, Default: "json", Doc: "of a message: json (an object), csv (values in the order of the fields), raw (bytes) or text"}
 
 	pace     = Field{Name: "pace", Type: Number, Doc: "rows a second and slot, 0 is as fast as it goes"}
 	disorder = Field{Name: "disorder", Type: Duration, Doc: "how far behind the newest event time a row may be; without it a bounded source holds its watermark until its end"}
@@ -87,6 +92,9 @@ var declared = []Decl{
 			{Name: "auto_offset_reset_config", Type: String, Default: "latest", Doc: "earliest or latest: where a run begins to read"},
 			{Name: "max_read_time_seconds", Type: Integer, Doc: "stop after so long"},
 			{Name: "consumer_config", Type: Mapping, Doc: "properties of Java's consumer", NotYet: "Weir's client is not Java's; the Kafka of a stack is read with its own login if it is named as STACK/SERVICE"}, errors}},
+	{Type: "ReadFromNats", Outputs: 1, Doc: "messages of a JetStream stream, from its first on; a message's time is when the server took it, or what WriteToNats kept of the row's", Weir: sourceKeys,
+		Fields: []Field{natsService, natsURL, natsLogin, natsStream,
+			{Name: "subject", Type: String, Doc: "only messages whose subject matches; * is one token, > the rest"}, natsFormat, schema, errors}},
 	{Type: "ReadFromText", Outputs: 1, Portable: true, Doc: "each line as {line}", Weir: sourceKeys,
 		Fields: []Field{path, errors}},
 	{Type: "WindowInto", Inputs: 1, Outputs: 1, Portable: true, Doc: "assigns windows",
@@ -100,6 +108,9 @@ var declared = []Decl{
 		Fields: []Field{topic, servers, wire,
 			{Name: "producer_config_updates", Type: Mapping, Doc: "properties of Java's producer", NotYet: "Weir's client is not Java's; the Kafka of a stack is written with its own login if it is named as STACK/SERVICE"}, errors},
 		Weir: []Field{{Name: "key", Type: Names, Doc: "fields of the record's key, which chooses the partition"}}},
+	{Type: "WriteToNats", Inputs: 1, Sink: true, Doc: "publishes each row as a message of a JetStream stream",
+		Fields: []Field{natsService, natsURL, natsLogin, natsStream,
+			{Name: "subject", Type: String, Required: true, Doc: "of the messages, one that the stream takes"}, natsFormat, errors}},
 	{Type: "WriteToText", Inputs: 1, Portable: true, Sink: true, Doc: "writes the only field of each row as a line", Weir: []Field{sorting},
 		Fields: []Field{path, errors}},
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/weir-project/weir/connectors/file"
 	"github.com/weir-project/weir/connectors/generator"
 	"github.com/weir-project/weir/connectors/kafka"
+	"github.com/weir-project/weir/connectors/nats"
 	"github.com/weir-project/weir/pipelines/checkpoint"
 	"github.com/weir-project/weir/pipelines/column"
 	"github.com/weir-project/weir/pipelines/engine"
@@ -60,6 +61,33 @@ func (c *Connections) cassandra(ctx context.Context, name string) (*cassandra.Se
 	return c.pool.cassandraSession(ctx, conn)
 }
 
+// nats reaches a service of the stack, or what a url and its credentials lead to.
+func (c *Connections) nats(ctx context.Context, config json.RawMessage) (*nats.Client, error) {
+	cfg, err := nats.ParseConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	conn := physical.Connection{}
+	if cfg.Service != "" {
+		conn, err = c.service(cfg.Service)
+	} else {
+		conn, err = cfg.Connection()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.pool.natsClient(ctx, conn)
+}
+
+// forever names a slot among all of all installations. That of a local run lives as long as its process, and so does the name.
+func (c *Connections) forever(slot checkpoint.Slot) string {
+	id := slot.TransactionalID(c.install)
+	if slot.UID == "local" {
+		id += "/" + c.pool.id
+	}
+	return id
+}
+
 // Source opens what a read node names.
 func (c *Connections) Source(ctx context.Context, cfg physical.ReadConfig, ch *physical.Channel) (connectors.Source, error) {
 	switch {
@@ -85,6 +113,12 @@ func (c *Connections) Source(ctx context.Context, cfg physical.ReadConfig, ch *p
 			return nil, errors.Join(err, root.Close())
 		}
 		return ownedSource{src, root}, nil
+	case cfg.Connector == "nats":
+		client, err := c.nats(ctx, cfg.Config)
+		if err != nil {
+			return nil, err
+		}
+		return nats.NewSource(client, cfg)
 	case cfg.Connector == "create":
 		return engine.NewCreateSource(cfg)
 	case cfg.Connector == "generator":
@@ -146,6 +180,12 @@ func (c *Connections) Outbox(ctx context.Context, cfg physical.WriteConfig, ch *
 		}
 		// An id of its own: two runs of one file, or two sinks of one fragment, must not fence each other.
 		return kafka.NewTopicSink(client, topic, cfg, in, "weir-run-"+rand.Text())
+	case cfg.Connector == "nats":
+		client, err := c.nats(ctx, cfg.Config)
+		if err != nil {
+			return nil, err
+		}
+		return nats.NewOutbox(ctx, client, cfg, in, c.forever(slot))
 	}
 	return nil, fmt.Errorf("open a sink: there is no connector %q", cfg.Connector)
 }

@@ -2,6 +2,7 @@ package connect
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -9,14 +10,16 @@ import (
 
 	"github.com/weir-project/weir/connectors/cassandra"
 	"github.com/weir-project/weir/connectors/kafka"
+	"github.com/weir-project/weir/connectors/nats"
 	"github.com/weir-project/weir/pipelines/physical"
 )
 
-// Pool keeps one client for each way to reach a service. All slots of a process share it. mu guards the maps; a Cassandra session is opened
-// under it, so that slots which start together open one.
+// Pool keeps one client for each way to reach a service. All slots of a process share it. mu guards the maps; a Cassandra session and a NATS
+// connection are opened under it, so that slots which start together open one.
 type Pool struct {
 	mu        sync.Mutex
 	client    string
+	id        string // drawn for this process
 	kafkas    map[string]*kafka.Client
 	cassandra map[string]*cassandra.Session
 
@@ -24,16 +27,17 @@ type Pool struct {
 	Dialer cassandra.Dialer
 	// Beam is the path of the program that runs jobs on Beam; empty is the one beside this program.
 	Beam string
+	nats map[string]*nats.Client
 }
 
 // NewPool makes an empty pool; client is the name by which brokers know this process.
 func NewPool(client string) *Pool {
-	return &Pool{client: client, kafkas: map[string]*kafka.Client{}, cassandra: map[string]*cassandra.Session{}}
+	return &Pool{client: client, id: rand.Text(), kafkas: map[string]*kafka.Client{}, cassandra: map[string]*cassandra.Session{}, nats: map[string]*nats.Client{}}
 }
 
 // key tells connections apart by where they lead and as whom: a password or a certificate that was changed opens a new client.
 func key(c physical.Connection) string {
-	return strings.Join(c.Servers, ",") + "\x00" + c.User + "\x00" + c.Password + "\x00" + string(c.Cert) + "\x00" + string(c.CA)
+	return strings.Join(c.Servers, ",") + "\x00" + c.User + "\x00" + c.Password + "\x00" + string(c.Cert) + "\x00" + string(c.CA) + "\x00" + string(c.Credentials)
 }
 
 func (p *Pool) kafkaClient(c physical.Connection) (*kafka.Client, error) {
@@ -64,6 +68,20 @@ func (p *Pool) cassandraSession(ctx context.Context, c physical.Connection) (*ca
 	return s, nil
 }
 
+func (p *Pool) natsClient(ctx context.Context, c physical.Connection) (*nats.Client, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := p.nats[key(c)]; n != nil {
+		return n, nil
+	}
+	n, err := nats.Dial(ctx, c, p.client)
+	if err != nil {
+		return nil, err
+	}
+	p.nats[key(c)] = n
+	return n, nil
+}
+
 // Close ends all clients.
 func (p *Pool) Close() error {
 	p.mu.Lock()
@@ -75,6 +93,10 @@ func (p *Pool) Close() error {
 	for _, s := range p.cassandra {
 		s.Close()
 	}
+	for _, n := range p.nats {
+		errs = append(errs, n.Close())
+	}
+	clear(p.nats)
 	clear(p.kafkas)
 	clear(p.cassandra)
 	return errors.Join(errs...)

@@ -106,7 +106,7 @@ func (v *service) checkShrink(spec operators.ServiceSpec) error {
 
 // checkPort refuses a fixed port that somebody else listens on.
 func checkPort(was *operators.ServiceSpec, spec operators.ServiceSpec) error {
-	if spec.Port == 0 || spec.Operator != operators.Kafka || was != nil && was.Port == spec.Port {
+	if spec.Port == 0 || spec.Operator != operators.Kafka && spec.Operator != operators.Nats || was != nil && was.Port == spec.Port {
 		return nil
 	}
 	at := fmt.Sprintf("127.0.0.1:%d", spec.Port)

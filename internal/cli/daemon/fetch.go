@@ -25,7 +25,7 @@ type fetch struct {
 
 // fetch starts to bring a service's artifacts here, in the background; nil where it needs none.
 func (d *Daemon) fetch(spec operators.ServiceSpec) *fetch {
-	if spec.Operator == operators.Stream {
+	if spec.Operator == operators.Stream || spec.Operator == operators.Nats {
 		return nil
 	}
 	f := &fetch{}

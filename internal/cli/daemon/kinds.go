@@ -13,6 +13,7 @@ import (
 	"github.com/weir-project/weir/operators/artifact"
 	"github.com/weir-project/weir/operators/cassandra"
 	"github.com/weir-project/weir/operators/kafka"
+	"github.com/weir-project/weir/operators/nats"
 	"github.com/weir-project/weir/operators/plan"
 	"github.com/weir-project/weir/operators/reconcile"
 	"github.com/weir-project/weir/operators/stream"
@@ -27,6 +28,8 @@ func podOf(spec operators.ServiceSpec, index int) operators.PodSpec {
 		return kafka.Pod(spec, index)
 	case operators.Cassandra:
 		return cassandra.Pod(spec, index)
+	case operators.Nats:
+		return nats.Pod(spec, index)
 	default:
 		return stream.Pod(spec, index)
 	}
@@ -39,6 +42,8 @@ func (s *stack) kind(v *service) reconcile.Kind {
 		return kafkaKind{s.d, v}
 	case operators.Cassandra:
 		return cassandraKind{s.d, v}
+	case operators.Nats:
+		return natsKind{s.d, v}
 	default:
 		return streamKind{s, v}
 	}
@@ -181,7 +186,7 @@ func (k cassandraKind) admin(ctx context.Context, spec operators.ServiceSpec, at
 	if err != nil {
 		return admin.Cassandra{}, err
 	}
-	config, err := admin.CassandraTLS(b)
+	config, err := admin.ClientTLS(b)
 	if err != nil {
 		return admin.Cassandra{}, err
 	}
@@ -264,6 +269,8 @@ func (s *stack) connection(name string) (physical.Connection, error) {
 		b, err := s.d.clientCertificate("weir-client")
 		return physical.Connection{Operator: v.spec.Operator, Servers: []string{a.Address}, User: a.User, Password: a.Password,
 			CA: b.CAPEM, Cert: b.CertPEM, Key: b.KeyPEM, LocalDC: cassandra.DC}, err
+	case operators.Nats:
+		return natsKind{s.d, v}.connection(ctx, at)
 	}
 	return physical.Connection{}, fmt.Errorf("service %s is a %s, which no pipeline reads", name, v.spec.Operator)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/cli/connect"
+	"github.com/weir-project/weir/operators/stream"
 	"github.com/weir-project/weir/pipelines/physical"
 )
 
@@ -103,17 +104,13 @@ func splitsOf(ctx context.Context, c *connect.Connections, g *physical.Graph, re
 	return out, nil
 }
 
-// connections of every service that a graph's channels use.
+// connections of every service that a graph's channels and connectors use.
 func (s *stack) connections(g *physical.Graph) (map[string]physical.Connection, error) {
 	out := map[string]physical.Connection{}
-	for name, ch := range g.Channels {
-		service := serviceOf(ch)
-		if _, ok := out[service]; ok {
-			continue
-		}
+	for _, service := range stream.Services(g) {
 		c, err := s.connection(service)
 		if err != nil {
-			return nil, fmt.Errorf("connect channel %s to service %s: %w", name, service, err)
+			return nil, fmt.Errorf("connect pipeline %s to service %s: %w", g.Pipeline, service, err)
 		}
 		out[service] = c
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/weir-project/weir/internal/security"
 	"github.com/weir-project/weir/operators"
 	"github.com/weir-project/weir/operators/kafka"
+	"github.com/weir-project/weir/operators/nats"
 	"github.com/weir-project/weir/operators/plan"
 	"github.com/weir-project/weir/operators/stream"
 	"github.com/weir-project/weir/pipelines/engine"
@@ -71,6 +72,9 @@ func (s *stack) streamFacts(now time.Time) operators.StreamFacts {
 			// Tables are made by our own role as soon as it can log in, while the default account is still being turned off: 0.6 s of the start.
 			ok := o.Cassandra.Authenticated.Known && o.Cassandra.Authenticated.Value
 			f.Services[v.spec.Name] = operators.ServiceFacts{Ready: operators.Know(ok, now), Keyspaces: o.Cassandra.Keyspaces, Tables: o.Cassandra.Tables}
+		case operators.Nats:
+			ok, _ := nats.Ready(o.Nats)
+			f.Services[v.spec.Name] = operators.ServiceFacts{Ready: operators.Know(ok, now), Streams: o.Nats.Streams}
 		}
 	}
 	return f
