@@ -4,13 +4,14 @@
 # make test       all that can be proved in 20 minutes; what CI runs
 # make test-short the inner loop, under 2 minutes, no JVM
 # make verify     the long proof; each verify-* is a target of its own
-# make lint bench clean
+# make bench      Weir beside its peers on this machine: 5 rounds, some minutes; on a quiet machine, see benchmarks/METHODOLOGY.md
+# make lint clean
 #
 # Needed: git, make and Go 1.21 or later, which fetches the version that go.mod names. The rest scripts/setup sees to.
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := build
-.PHONY: build beam generate run setup test test-short verify verify-race verify-demo verify-data verify-faults verify-start verify-scale check vet fmt archtest darwin lint bench clean
+.PHONY: build beam generate run setup test test-short verify verify-race verify-demo verify-data verify-faults verify-start check vet fmt archtest darwin lint bench bench-smoke microbench clean
 
 # A Go that is installed but not on the path is found; a distribution's Go may be set to never fetch a newer one.
 GO ?= $(firstword $(shell command -v go) $(wildcard /usr/local/go/bin/go /usr/lib/go-*/bin/go /snap/bin/go) go)
@@ -19,7 +20,7 @@ export GOTOOLCHAIN
 
 # The commit is stamped into the binaries where git can say it (not in a tarball, nor in a folder of another owner).
 STAMP := $(if $(shell git rev-parse --verify -q HEAD 2>/dev/null),auto,false)
-LIBRARY := charts connectors internal operators pipelines resources scripts stacks
+LIBRARY := benchmarks charts connectors internal operators pipelines resources scripts stacks
 LINTER := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # The binaries hold no C: they run on any Linux of their architecture.
@@ -43,6 +44,7 @@ setup:
 # One package at a time: real services and tests with deadlines do not share two cores well.
 test: setup check
 	$(GO) test -count=1 -p 1 -timeout 18m ./...
+	@$(MAKE) bench-smoke
 
 test-short: fmt vet
 	$(GO) test -short -timeout 2m ./...
@@ -66,7 +68,7 @@ darwin:
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/weir
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) vet ./internal/cli
 
-verify: verify-data verify-race verify-demo verify-faults verify-start verify-scale
+verify: verify-data verify-race verify-demo verify-faults verify-start
 
 # The bundled file is what its script cuts (needs npm and python3).
 verify-data:
@@ -88,14 +90,20 @@ verify-faults: setup
 verify-start: setup
 	WEIR_VERIFY=3 $(GO) test -count=1 -timeout 20m -v -run TestStart ./internal/mainjob
 
-# Workers 1 -> 3 -> 1 and brokers 1 -> 2 -> 1 in the middle of runs, the server killed at each step boundary: exact, nothing lost.
-verify-scale: setup
-	WEIR_VERIFY=1 $(GO) test -count=1 -timeout 20m -v -run TestScale ./internal/mainjob
-
 lint:
 	@if command -v golangci-lint >/dev/null; then golangci-lint run ./...; else $(GO) run $(LINTER) run ./...; fi
 
-bench:
+# The report goes to benchmarks/results; the table is printed.
+bench: build
+	bin/weir bench run -o json >benchmarks/results/latest.json
+	bin/weir bench report benchmarks/results/latest.json | tee benchmarks/results/latest.md
+
+# Each workload on each peer once, small: does it work, is the output right. It measures nothing.
+bench-smoke: build
+	@state=$$(mktemp -d) && bin/weir --state $$state bench run --quick; code=$$?; rm -rf $$state; exit $$code
+
+# The benchmarks of single packages.
+microbench:
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m ./...
 
 # Build products only: state and caches belong to `weir down --purge`.

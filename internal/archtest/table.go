@@ -49,8 +49,12 @@ var rings = []struct {
 	{Edge, "stacks/kubernetes"},
 
 	{Support, "internal/fault internal/lifecycle internal/store internal/security internal/telemetry internal/link internal/console internal/kube internal/isolate internal/natsserver"},
-	{Test, "internal/archtest internal/flightstruth internal/mainjob internal/cli/clitest scripts charts benchmarks/..."},
-	{Wire, "internal/cli/... cmd/..."},
+	{Test, "internal/archtest internal/flightstruth internal/mainjob internal/cli/clitest scripts charts"},
+
+	{Pure, "benchmarks/workloads"},
+	{Edge, "benchmarks/harness"},
+
+	{Wire, "internal/cli/... cmd/... benchmarks/peers/..."}, // each peer is a program of its own
 }
 
 // everywhere may be imported from any ring: errors that serve their reader, and nothing beyond the standard library.
@@ -64,13 +68,13 @@ var across = map[string]string{
 // libraries names the folders that may import a library; it is matched as a path prefix. An empty list means any edge, support, test or
 // wire package. A library that is not listed is free there as well: the list holds those that a successor should replace in one place.
 var libraries = []struct{ library, packages string }{
-	{"github.com/segmentio/kafka-go", "connectors/kafka operators/admin"},
+	{"github.com/segmentio/kafka-go", "connectors/kafka operators/admin benchmarks/peers/..."},
 	{"github.com/gocql/gocql", "connectors/cassandra operators/admin"},
 	{"github.com/apache/cassandra-gocql-driver", ""},
 	{"github.com/apache/beam", "pipelines/beam cmd/weir-beam"},
 	{"github.com/nats-io", "internal/store internal/natsserver connectors/nats connectors/connectortest operators/admin"},
-	{"github.com/twmb/franz-go/pkg/kmsg", "connectors/kafka operators/admin"},
-	{"github.com/twmb/franz-go", "connectors/connectortest operators/operatortest internal/mainjob"},
+	{"github.com/twmb/franz-go/pkg/kmsg", "connectors/kafka operators/admin benchmarks/peers/..."},
+	{"github.com/twmb/franz-go", "connectors/connectortest operators/operatortest internal/mainjob benchmarks/peers/..."},
 	{"github.com/spf13/cobra", "internal/cli/..."},
 	{"k8s.io", "resources/kubernetes resources/resourcetest stacks/kubernetes internal/kube charts"},
 }

@@ -166,7 +166,7 @@ func (a *app) root() *cobra.Command {
 	add("local", a.upCommand(), a.downCommand())
 	add("change", a.planCommand(), a.scaleCommand(), a.pauseCommand(), a.resumeCommand(), a.rerunCommand(), a.rolloutCommand())
 	add("look", a.getCommand(), a.logsCommand(), a.whyCommand())
-	add("operate", a.serverCommand(), a.workerCommand(), a.natsServerCommand(), a.versionCommand())
+	add("operate", a.benchCommand(), a.serverCommand(), a.workerCommand(), a.natsServerCommand(), a.versionCommand())
 	root.SetHelpCommand(helpCommand(root))
 	root.SetHelpCommandGroupID("operate")
 	return root
