@@ -178,7 +178,7 @@ func rolloutLine(v api.Service) console.Line {
 	}
 	if v.Reason != "" && v.State != "ready" {
 		var reason string
-		reason, l.Note = steady(v.Reason)
+		reason, l.Note = api.Steady(v.Reason)
 		l.Text += ", " + reason
 	}
 	return l

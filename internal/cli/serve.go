@@ -26,9 +26,19 @@ import (
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
 func (a *app) serverCommand() *cobra.Command {
-	return &cobra.Command{
+	var cluster daemon.Kubernetes
+	var inCluster bool
+	var health string
+	c := &cobra.Command{
 		Use: "server", Short: "Run the server in the foreground (weir up starts it in the background)", Args: args(0, 0),
+		Long: `Runs the server in the foreground. With --kubernetes the Stack objects of a namespace are its stacks (docs/kubernetes.md).`,
 		RunE: func(c *cobra.Command, _ []string) error {
+			config := daemon.Config{Health: health}
+			if inCluster {
+				config.Kubernetes = &cluster
+			} else if cluster != (daemon.Kubernetes{}) {
+				return fault.Usage("E-USAGE", c.CommandPath(), "", fault.Causef("--kubeconfig and --namespace say which cluster is followed, and none is"), fault.Hint("add --kubernetes"))
+			}
 			dir, err := a.stateDir()
 			if err != nil {
 				return err
@@ -41,10 +51,17 @@ func (a *app) serverCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return daemon.Run(c.Context(), daemon.Config{State: dir, Self: self, Shim: shimPath, Cache: cache, Build: Build,
-				Log: slog.New(slog.NewTextHandler(a.err, nil))})
+			config.State, config.Self, config.Shim, config.Cache, config.Build = dir, self, shimPath, cache, Build
+			config.Log = slog.New(slog.NewTextHandler(a.err, nil))
+			return daemon.Run(c.Context(), config)
 		},
 	}
+	f := c.Flags()
+	f.BoolVar(&inCluster, "kubernetes", false, "follow the Stack objects of a Kubernetes namespace")
+	f.StringVar(&cluster.Kubeconfig, "kubeconfig", "", "how to reach the cluster (default $KUBECONFIG, ~/.kube/config, or the pod's service account)")
+	f.StringVar(&cluster.Namespace, "namespace", "", "namespace of the Stack objects (default the context's, or the pod's)")
+	f.StringVar(&health, "health", "", "ADDRESS:PORT of an open listener that answers GET /health and nothing else")
+	return c
 }
 
 // workerCommand is what a stream worker's task runs. Its certificate stands in its sandbox; the certificate's name is its task id.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -181,7 +180,7 @@ func lines(s *api.Stack) []console.Line {
 		note := ""
 		if v.Reason != "" && v.State != "ready" {
 			var reason string
-			reason, note = steady(v.Reason)
+			reason, note = api.Steady(v.Reason)
 			text += ", " + reason
 		}
 		if v.Elapsed > 0 {
@@ -195,16 +194,6 @@ func lines(s *api.Stack) []console.Line {
 		}
 	}
 	return out
-}
-
-var countdown = regexp.MustCompile(`; (again in [0-9a-z.µ]+)$`)
-
-// steady parts a reason from the countdown at its end, which would make every look at it a new line of a log.
-func steady(reason string) (text, note string) {
-	if at := countdown.FindStringSubmatchIndex(reason); at != nil {
-		return reason[:at[0]], reason[at[2]:at[3]]
-	}
-	return reason, ""
 }
 
 func stageLine(pipeline string, st api.Stage) console.Line {

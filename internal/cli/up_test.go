@@ -14,7 +14,7 @@ func TestACountdownIsNoPartOfTheReason(t *testing.T) {
 		"try again in vain":                                                              {"try again in vain", ""},
 		"":                                                                               {"", ""},
 	} {
-		if text, note := steady(reason); text != want[0] || note != want[1] {
+		if text, note := api.Steady(reason); text != want[0] || note != want[1] {
 			t.Errorf("steady(%q) = %q, %q, want %q", reason, text, note, want)
 		}
 	}

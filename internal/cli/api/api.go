@@ -5,6 +5,7 @@
 package api
 
 import (
+	"regexp"
 	"time"
 
 	"github.com/weir-project/weir/pipelines/checkpoint"
@@ -16,6 +17,26 @@ type Bundle struct {
 	File   string            `json:"file"` // absolute path of the stack file
 	Source []byte            `json:"source"`
 	Files  map[string][]byte `json:"files"` // by the path written in the stack
+	// Object is set by the server where the stack came from a Stack object of a Kubernetes cluster, which owns it.
+	Object *Origin `json:"object,omitempty"`
+}
+
+// Origin is the object that a stack came from.
+type Origin struct {
+	Namespace  string `json:"namespace"`
+	UID        string `json:"uid"`
+	Generation int64  `json:"generation"`
+	Ended      bool   `json:"ended,omitempty"` // it was deleted, and no task of its stack runs
+}
+
+var countdown = regexp.MustCompile(`; (again in [0-9a-z.µ]+)$`)
+
+// Steady parts a reason from the countdown at its end, which would make every look at it another text.
+func Steady(reason string) (text, note string) {
+	if at := countdown.FindStringSubmatchIndex(reason); at != nil {
+		return reason[:at[0]], reason[at[2]:at[3]]
+	}
+	return reason, ""
 }
 
 // Apply answers what became of a bundle.

@@ -39,6 +39,9 @@ type Config struct {
 	Cache string // verified artifacts, shared by all state directories of this user
 	Build string
 	Log   *slog.Logger
+
+	Health     string      // address of an open listener for GET /health alone; empty: none
+	Kubernetes *Kubernetes // nil: the server stands alone
 }
 
 // addressFile is what the CLI reads to find the server.
@@ -165,6 +168,16 @@ func (d *Daemon) start(ctx context.Context) error {
 		return err
 	}
 	d.group.Go("loop", d.loop)
+	if d.cfg.Health != "" {
+		if err := d.serveHealth(ctx); err != nil {
+			return err
+		}
+	}
+	if d.cfg.Kubernetes != nil {
+		if err := d.startObjects(); err != nil {
+			return err
+		}
+	}
 	return d.announce()
 }
 

@@ -152,6 +152,7 @@ func (d *Daemon) putStack(r *http.Request) (any, error) {
 	if resolved.Stack.Name != r.PathValue("name") {
 		return nil, fault.Invalid("E-NAME", "apply stack", resolved.Stack.Name, fault.Causef("it was sent to the name %q", r.PathValue("name")))
 	}
+	b.Object = nil // only the cluster says what its objects are
 	return ask(r.Context(), d, func() (api.Apply, error) { return d.apply(r.Context(), b, resolved, r.URL.Query().Get("replay")) })
 }
 

@@ -116,6 +116,9 @@ func (d *Daemon) apply(ctx context.Context, b api.Bundle, r *stacks.Resolved, re
 	}
 	out := api.Apply{Stack: r.Stack.Name}
 	s := d.stacks[r.Stack.Name]
+	if err := s.checkOwner(b.Object); err != nil {
+		return out, err
+	}
 	orders, notes := s.carried(r, hash, time.Now())
 	out.Notes = notes
 	if s != nil && s.record.Hash == hash && !s.record.Down && s.failure == nil && replay == "" {

@@ -64,6 +64,11 @@ func (s *stack) status() api.Stack {
 	case s.failure != nil:
 		f := fault.From(s.failure).Flat()
 		out.State, out.Reason, out.Hint, out.Exit = "failed", s.failure.Error(), f.Hint, fault.ExitCode(s.failure)
+	case s.record.Down && s.origin() != nil && s.d.stopping == nil:
+		out.State, out.Reason = "stopping", "its Stack object is being deleted"
+		if s.origin().Ended {
+			out.State, out.Reason = "stopped", "its Stack object was deleted; one of the same name starts it again with its data"
+		}
 	case s.record.Down:
 		out.State, out.Reason = "stopped", "weir up starts it again"
 	case out.State == "running" && s.complete():
