@@ -104,7 +104,7 @@ func (d *decision) weigh() {
 		d.Stages = append(d.Stages, s.Numbers)
 		needs += s.useful(d.p, o)
 		slots += s.places()
-		if s.Rate <= 0 && s.Target > 0 && s.Bound != boundSink {
+		if s.Rate <= 0 && s.Target > 0 && s.Bound != boundSink && s.Bound != boundMachine {
 			d.answer(Unknown, o.Workers, "stage %s: %s rows/s arrive and none was processed in the window, so that a row's cost is unknown", s.Name, number(s.Target))
 			return
 		}

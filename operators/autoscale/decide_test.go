@@ -127,6 +127,25 @@ func TestAStageThatReadsAsFastAsItGoesKeepsItsWorkersAndAsksForNone(t *testing.T
 	}
 }
 
+// The case was seen on a machine of two cores with a load of 28: slots were at work for half of their time on the clock, and their worker got a tenth of a core.
+func TestASlotThatWaitsForACoreOnAFullMachineBringsNoWorkers(t *testing.T) {
+	o := observed(func(o *Observed) {
+		o.CPU, o.Hottest, o.Free = operators.Know(0.11, o.Now), 0.11, operators.Know(0.0, o.Now)
+		for i := range o.Stages[0].Slots {
+			o.Stages[0].Slots[i] = Slot{Index: i, Rate: 5000, Arrival: 10000, Lag: 90000, Busy: 0.95, Blocked: 0.03}
+		}
+	})
+	var d Decision
+	var m Memory
+	for range 5 {
+		d, m = Decide(Policy{}, o, m)
+		o.Now = o.Now.Add(time.Second)
+	}
+	if d.Verdict != Refused || d.Stages[0].Bound != boundMachine || !strings.Contains(d.Reason.String(), "the machine is full: 0.00 of its cores are free while the workers use 0.11 of the 1.00") {
+		t.Errorf("%s %s\n%s", d.Verdict, d.Stages[0].Bound, d.Reason)
+	}
+}
+
 func TestASlotThatMovedIsMeasuredAnew(t *testing.T) {
 	s := newSim(1, 4, 1)
 	s.load = constant(1000)

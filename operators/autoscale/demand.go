@@ -107,6 +107,7 @@ func (d *demand) ask(p Policy, faster float64) {
 const (
 	boundCPU     = "cpu"
 	boundSink    = "sink"
+	boundMachine = "machine"
 	boundSlot    = "slot"
 	boundUnclear = "unclear"
 )
@@ -122,12 +123,17 @@ func (d *demand) bound(p Policy, o Observed) {
 		d.Bound = boundCPU
 	case d.Blocked >= p.Blocked:
 		d.Bound = boundSink
+	case o.starved():
+		d.Bound = boundMachine // its time at work is the time in which it waits for its turn
 	case d.busiest() >= p.High:
 		d.Bound = boundSlot
 	default:
 		d.Bound = boundUnclear
 	}
 }
+
+// starved reports whether the machine has next to nothing left although the workers do not use what they may: others have it.
+func (o Observed) starved() bool { return o.Free.Known && o.Free.Value < 0.1*o.Cores }
 
 func atWork(p Policy, s Slot) bool { return s.Busy+s.Blocked >= p.High }
 
@@ -145,7 +151,7 @@ func (d *demand) useful(p Policy, o Observed) float64 {
 	switch {
 	case d.greedy:
 		return d.Cores * p.Utilisation // what takes all that it gets needs no room beside it
-	case d.Bound == boundSink || d.Bound == boundUnclear:
+	case d.Bound == boundSink || d.Bound == boundMachine || d.Bound == boundUnclear:
 		return d.Cores
 	case d.MaxWorkers > 0:
 		return min(d.clipped, float64(d.MaxWorkers)*o.Cores)

@@ -18,6 +18,9 @@ func (d *decision) held() string {
 			}
 			return fmt.Sprintf("stage %s is held by %s, which takes %s rows/s whatever the workers: its %s spend %s of their time waiting for it while the workers use %s of %s cores",
 				s.Name, what, number(s.Rate), count(s.Numbers.Slots, "slot"), percent(s.Blocked), cores(d.o.CPU.Value), cores(d.capacity()))
+		case boundMachine:
+			return fmt.Sprintf("stage %s: the machine is full: %s of its cores are free while the workers use %s of the %s that they may. Its slots are at work for %s of their time, which is mostly waiting for a core: more workers would wait beside them",
+				s.Name, cores(d.o.Free.Value), cores(d.o.CPU.Value), cores(d.capacity()), percent(s.Busy))
 		case boundSlot:
 			if s.hotAsks > 1 {
 				return fmt.Sprintf("stage %s: slot %d alone asks for %s cores and is one thread; %s of %s rows that wait stand before it. More workers cannot share it: more partitions or another key can",

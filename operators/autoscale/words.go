@@ -132,7 +132,7 @@ type Numbers struct {
 	Blocked float64 `json:"blocked"`
 	Cores   float64 `json:"cores"`           // that it uses
 	Needs   float64 `json:"needs_cores"`     // that Target needs
-	Bound   string  `json:"bound,omitempty"` // what a stage that falls behind is bounded by: cpu, sink, slot, unclear
+	Bound   string  `json:"bound,omitempty"` // what a stage that falls behind is bounded by: cpu, sink, machine, slot, unclear
 }
 
 // Memory is what one decision leaves to the next. It prints as JSON: the caller stores it when it carries a change out.
