@@ -164,13 +164,19 @@ func (s *Slot) sleep(ctx context.Context, d time.Duration) bool {
 
 func (s *Slot) tell(state, reason string) {
 	s.report.State, s.report.Reason = state, reason
-	if s.input != nil {
-		w := s.ledger.work()
-		w.Rows = s.rows
-		s.input(&w)
-		s.report.Work, s.report.BusyNanos = &w, w.Busy
-	}
+	s.measure()
 	s.cfg.Report(s.report)
+}
+
+// measure puts what the slot measured into its report, once it reads.
+func (s *Slot) measure() {
+	if s.input == nil {
+		return
+	}
+	w := s.ledger.work()
+	w.Rows = s.rows
+	s.input(&w)
+	s.report.Work, s.report.BusyNanos = &w, w.Busy
 }
 
 // attempt is one life between two recoveries.
@@ -178,6 +184,7 @@ func (s *Slot) attempt(ctx context.Context) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	a := &attempt{slot: s, cfg: &s.cfg, cancel: cancel}
 	defer func() {
+		s.measure()
 		s.input = nil
 		s.ledger.enter(waiting)
 		if cerr := a.close(); err == nil && cerr != nil {

@@ -124,6 +124,17 @@ func (s *topicSource) Open(_ context.Context, sp connectors.Split, from checkpoi
 	return &topicReader{source: s, partition: int32(p), next: from.Offset}, nil
 }
 
+// End is the place behind a partition's last record.
+func (s *topicSource) End(_ context.Context, sp connectors.Split) (int64, error) {
+	p, err := strconv.Atoi(sp.ID[len(s.kafka.Topic)+1:])
+	if err != nil {
+		return 0, fmt.Errorf("find the end of split %s: %w", sp.ID, err)
+	}
+	s.world.mu.Lock()
+	defer s.world.mu.Unlock()
+	return int64(len(s.world.topics[s.kafka.Topic][int32(p)])), nil
+}
+
 // Close implements connectors.Source.
 func (s *topicSource) Close() error { return nil }
 
