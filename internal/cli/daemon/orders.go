@@ -64,6 +64,7 @@ func (s *stack) carried(r *stacks.Resolved, hash string, now time.Time) (orders,
 			keep = v.Size
 		}
 		switch {
+		case keep == n && v.Ranges(): // within the bounds the load decides
 		case keep == n:
 			notes = append(notes, fmt.Sprintf("service %s stays at size %d, which weir scale set (the file says %s); weir scale %s/%s=%d goes back to it", v.Name, n, v.Sizes(), r.Stack.Name, v.Name, v.Size))
 		case keep == v.Size:
