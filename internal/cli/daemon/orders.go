@@ -64,7 +64,8 @@ func (s *stack) carried(r *stacks.Resolved, hash string, now time.Time) (orders,
 			keep = v.Size
 		}
 		switch {
-		case keep == n && v.Ranges(): // within the bounds the load decides
+		case keep == n && v.Ranges(): // the load decides, or somebody who wants it until then
+			notes = append(notes, fmt.Sprintf("service %s stays at size %d, within the file's %s", v.Name, n, v.Sizes()))
 		case keep == n:
 			notes = append(notes, fmt.Sprintf("service %s stays at size %d, which weir scale set (the file says %s); weir scale %s/%s=%d goes back to it", v.Name, n, v.Sizes(), r.Stack.Name, v.Name, v.Size))
 		case keep == v.Size:

@@ -48,7 +48,7 @@ func TestTheFilesNumberWinsWhenItChanged(t *testing.T) {
 		{"2", 3, "4", 4, false, "service workers: the file's size 4 replaces 3, which weir scale had set"},
 		{"2", 3, "3", 3, true, "stays at size 3"},
 		{"2", 2, "2", 2, false, ""},
-		{"{min: 1, max: 4}", 3, "{min: 1, max: 4}", 3, true, "stays at size 3, which weir scale set (the file says 1 to 4)"},
+		{"{min: 1, max: 4}", 3, "{min: 1, max: 4}", 3, true, "stays at size 3, within the file's 1 to 4"},
 		{"{min: 1, max: 4}", 3, "{min: 2, max: 8}", 3, true, "stays at size 3"},
 		{"{min: 1, max: 4}", 4, "{min: 1, max: 3}", 3, true, "size 4, which weir scale had set, becomes 3: the file allows 1 to 3"},
 		{"{min: 1, max: 4}", 2, "{min: 3, max: 4}", 3, false, "the file's size 3 to 4 replaces 2"},
