@@ -17,6 +17,7 @@ const (
 	ReasonInvalid     = "REASON_TASK_INVALID"
 	ReasonMemory      = "REASON_CONTAINER_LIMITATION_MEMORY"
 	ReasonPortInUse   = "REASON_PORT_IN_USE" // Weir's own: a port that the task asks for is taken by something else
+	ReasonHostGone    = "REASON_AGENT_REMOVED"
 )
 
 const (
@@ -107,10 +108,12 @@ type task struct {
 type Agent struct {
 	config   Config
 	term     uint64
+	seq      uint64              // of the last apply on this link
 	total    resources.Resources // reservations and volumes included
 	tasks    map[resources.TaskID]*task
 	kept     []KeptTask
 	shortage resources.Resources
+	gone     bool // the host was removed for good
 }
 
 // New makes an agent, with what an earlier life of it saved (nil for none). The tasks in it are in state STAGING until the edge
@@ -124,12 +127,7 @@ func New(config Config, saved *Saved) *Agent {
 		return a
 	}
 	a.term, a.kept = saved.Term, slices.Clone(saved.Kept)
-	plain := saved.Reserved.Plain()
-	if !a.total.Contains(plain) {
-		a.shortage = plain.Sub(a.total)
-	}
-	// A host that shrank keeps its reservations all the same: the volumes behind them hold data.
-	a.total = a.total.Sub(plain).Add(saved.Reserved)
+	a.fit(saved.Reserved)
 	for _, s := range saved.Tasks {
 		t := &task{info: s.Info}
 		t.status = a.blank(s.Info)
@@ -143,6 +141,50 @@ func New(config Config, saved *Saved) *Agent {
 		a.tasks[s.Info.ID] = t
 	}
 	return a
+}
+
+// fit lays reservations over what the host has. One that shrank keeps them all the same: the volumes behind them hold data.
+func (a *Agent) fit(reserved resources.Resources) {
+	have, plain := a.config.Info.Resources.Normal(), reserved.Plain()
+	a.shortage = nil
+	if !have.Contains(plain) {
+		a.shortage = plain.Sub(have)
+	}
+	a.total = have.Sub(plain).Add(reserved)
+}
+
+// Resize takes note that the host has more or less than before. What tasks hold stays theirs.
+func (a *Agent) Resize(have resources.Resources) []Effect {
+	if have.Equal(a.config.Info.Resources) {
+		return nil
+	}
+	a.config.Info.Resources = have
+	a.fit(a.total.Reservations())
+	info := a.Info()
+	return []Effect{Report{resources.AgentReport{Type: resources.AgentChanged, Info: &info, Seq: a.seq}}}
+}
+
+// Adopt takes in a task that runs here and that nothing saved speaks of, as after a loss of what was saved. It is in state STAGING
+// until the edge tells Observe. A task that is known, or was, is not taken in again.
+func (a *Agent) Adopt(info resources.TaskInfo) bool {
+	if a.knows(info.ID) {
+		return false
+	}
+	info.Files = nil
+	a.tasks[info.ID] = &task{info: info, status: a.blank(info)}
+	return true
+}
+
+// Resume goes on with the kills of an earlier life, which may have ended between noting a kill and carrying it out.
+func (a *Agent) Resume(now time.Time) []Effect {
+	var effects []Effect
+	for _, t := range a.sorted() {
+		if t.status.State == resources.Killing {
+			t.killAt = a.hardKill(now, t)
+			effects = append(effects, Stop{Task: t.info.ID})
+		}
+	}
+	return effects
 }
 
 // Shortage is what the reservations of an earlier life hold beyond what the host has now; empty is the rule.
@@ -179,11 +221,40 @@ func (a *Agent) Tasks() []resources.TaskInfo {
 func (a *Agent) Info() resources.AgentInfo {
 	info := a.config.Info
 	info.Resources = a.total
+	if a.gone {
+		info.Resources = nil // what was reserved stays saved, for a host that comes back under this name
+	}
 	return info
 }
 
+// State is a task's, "" for one whose end was acknowledged; known is false for a task that was never here.
+func (a *Agent) State(id resources.TaskID) (state resources.TaskState, known bool) {
+	if t, ok := a.tasks[id]; ok {
+		return t.status.State, true
+	}
+	return "", a.knows(id)
+}
+
+// HostGone ends all tasks, since their host was removed for good, and offers nothing any more.
+func (a *Agent) HostGone(now time.Time, message string) []Effect {
+	if a.gone {
+		return nil
+	}
+	a.gone = true
+	info := a.Info() // told first, or what the tasks held would be offered once more
+	effects := []Effect{Report{resources.AgentReport{Type: resources.AgentChanged, Info: &info, Seq: a.seq}}}
+	for _, t := range a.sorted() {
+		effects = append(effects, a.step(now, t, Observation{Event: HostGone, Reason: ReasonHostGone, Message: message})...)
+	}
+	return effects
+}
+
+// Idle reports that no task is here whose end is still to be told.
+func (a *Agent) Idle() bool { return len(a.tasks) == 0 }
+
 // Register is the first message on a new link, and makes every unacknowledged status due again.
 func (a *Agent) Register(now time.Time) resources.AgentReport {
+	a.seq = 0 // counts within one link
 	info := a.Info()
 	report := resources.AgentReport{Type: resources.AgentRegister, Info: &info}
 	for _, t := range a.sorted() {
@@ -197,7 +268,7 @@ func (a *Agent) Register(now time.Time) resources.AgentReport {
 
 // free is what no living task holds.
 func (a *Agent) free() resources.Resources {
-	free := a.total
+	free := a.Info().Resources
 	for _, t := range a.tasks {
 		if !t.status.State.Terminal() {
 			free = free.Sub(t.info.Resources)

@@ -33,6 +33,7 @@ func (a *Agent) Command(now time.Time, c resources.AgentCommand) []Effect {
 
 // apply takes the operations all or none. Whatever comes of it, the master hears what this agent has now.
 func (a *Agent) apply(now time.Time, c resources.AgentCommand) []Effect {
+	a.seq = c.Seq
 	plan, err := a.check(c.Operations)
 	var effects []Effect
 	if err != nil {

@@ -62,6 +62,15 @@ func (s *story) play(d *datadriven.TestData) string {
 			fmt.Fprintf(&b, "looks after %s\n", t.ID)
 		}
 		return b.String()
+	case "resize":
+		return describe(s.a.Resize(s.parse(d.Input)))
+	case "host-gone":
+		return describe(s.a.HostGone(s.now, d.Input))
+	case "resume":
+		return describe(s.a.Resume(s.now))
+	case "adopt":
+		id, what, _ := strings.Cut(d.Input, " ")
+		return fmt.Sprintf("%v\n", s.a.Adopt(resources.TaskInfo{ID: resources.TaskID(id), Name: "found", Framework: "f", Resources: s.parse(what)}))
 	case "register":
 		var b strings.Builder
 		r := s.a.Register(s.now)

@@ -14,6 +14,7 @@ const (
 	ExitedBad      TaskEvent = "exited otherwise" // a code, a signal, or it never began
 	ExitUnknown    TaskEvent = "exit unknown"     // it ended after its shim had died
 	KillAsked      TaskEvent = "kill asked"
+	HostGone       TaskEvent = "host gone" // the machine was removed for good, and the task with it
 )
 
 // Edge is one legal step.
@@ -28,7 +29,7 @@ type Edge struct {
 //
 //	STAGING -> STARTING -> RUNNING -> FINISHED | FAILED
 //	    \          \          \
-//	     `----------`----------`--> KILLING -> KILLED
+//	     `----------`----------`--> KILLING -> KILLED          and from each of them to GONE, when the host is gone
 var Edges = []Edge{
 	{r.Staging, Refused, r.Dropped},
 	{r.Staging, StartFailed, r.Failed},
@@ -38,6 +39,9 @@ var Edges = []Edge{
 	{r.Staging, ExitedBad, r.Failed},
 	{r.Staging, ExitUnknown, r.Failed},
 	{r.Staging, KillAsked, r.Killing},
+	{r.Staging, HostGone, r.Gone},
+	{r.Starting, StartFailed, r.Failed}, // what its shim would have prepared was in vain
+	{r.Starting, HostGone, r.Gone},
 	{r.Starting, ProcessStarted, r.Running},
 	{r.Starting, ExitedZero, r.Finished},
 	{r.Starting, ExitedBad, r.Failed},
@@ -47,6 +51,8 @@ var Edges = []Edge{
 	{r.Running, ExitedBad, r.Failed},
 	{r.Running, ExitUnknown, r.Failed},
 	{r.Running, KillAsked, r.Killing},
+	{r.Running, HostGone, r.Gone},
+	{r.Killing, HostGone, r.Gone},
 	{r.Killing, Refused, r.Killed},
 	{r.Killing, StartFailed, r.Killed},
 	{r.Killing, ExitedZero, r.Killed},

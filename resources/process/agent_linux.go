@@ -190,7 +190,9 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		err = errors.Join(err, stopRead.Close(), a.close())
 	}()
 	// What is known is known before the server is told of it.
-	err = a.adopt()
+	if err = a.adopt(); err == nil {
+		err = a.perform(a.pure.Resume(a.config.Now()))
+	}
 	go func() { linked <- a.holdLink(ctx) }()
 	if err != nil {
 		return err
