@@ -158,11 +158,11 @@ func stateOf(t *testing.T, state string) string {
 func TestOnlyAgentsMayRegister(t *testing.T) {
 	r := newRig(t)
 	for _, role := range []security.Role{security.RoleAdmin, security.RoleWorker, security.RoleKafka} {
-		config, err := security.ClientTLS(r.bundle(t, "local", role), "127.0.0.1")
+		config, err := security.ClientTLS(r.Bundle(t, "local", role), "127.0.0.1")
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := link.Dial(t.Context(), "https://"+r.listener+"/v1/agents", config, nil, link.Options{})
+		c, err := link.Dial(t.Context(), r.URL(), config, nil, link.Options{})
 		if err == nil {
 			c.Close()
 		}
@@ -171,11 +171,11 @@ func TestOnlyAgentsMayRegister(t *testing.T) {
 		}
 	}
 	// An agent is the one that its certificate names, whatever it says.
-	config, err := security.ClientTLS(r.bundle(t, "other", security.RoleAgent), "127.0.0.1")
+	config, err := security.ClientTLS(r.Bundle(t, "other", security.RoleAgent), "127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := link.Dial(t.Context(), "https://"+r.listener+"/v1/agents", config, nil, link.Options{})
+	c, err := link.Dial(t.Context(), r.URL(), config, nil, link.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +188,7 @@ func TestOnlyAgentsMayRegister(t *testing.T) {
 	if err := c.Recv(t.Context(), &frame); err == nil {
 		t.Errorf("it was answered %s, want the link closed", frame.Type)
 	}
-	snap, err := r.master.Snapshot(t.Context())
+	snap, err := r.Master.Snapshot(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

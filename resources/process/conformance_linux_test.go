@@ -2,28 +2,25 @@ package process_test
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/weir-project/weir/internal/link"
-	"github.com/weir-project/weir/internal/security"
 	"github.com/weir-project/weir/resources"
+	"github.com/weir-project/weir/resources/master"
 	"github.com/weir-project/weir/resources/process"
 	"github.com/weir-project/weir/resources/resourcetest"
-	"github.com/weir-project/weir/resources/server"
 	"github.com/weir-project/weir/resources/shim"
 )
 
@@ -51,18 +48,15 @@ func TestMain(m *testing.M) {
 }
 
 func TestConformance(t *testing.T) {
-	resourcetest.Run(t, func(t *testing.T) resourcetest.Rig { return newRig(t) })
+	resourcetest.Run(t, func(t testing.TB) resourcetest.Rig { return newRig(t) })
 }
 
 // rig is a process agent and a master on loopback with mutual TLS.
 type rig struct {
-	dir, shim             string
-	ca                    *security.CA
-	listener              string // address
-	noCgroups             bool
-	term                  uint64
-	master                *server.Master
-	stopMaster, stopAgent func()
+	*resourcetest.Server
+	dir, shim string
+	noCgroups bool
+	stopAgent func()
 }
 
 func newRig(t testing.TB) *rig { return newRigWith(t, false) }
@@ -77,14 +71,10 @@ func newRigWith(t testing.TB, noCgroups bool) *rig {
 	if err := os.Chmod(r.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if r.ca, err = security.NewCA("weir", time.Now(), rand.Reader); err != nil {
-		t.Fatal(err)
-	}
-	r.startMaster(t)
+	r.Server = resourcetest.NewServer(t, master.Options{}, "local")
 	r.startAgent(t)
 	t.Cleanup(func() {
 		r.stopAgent()
-		r.stopMaster()
 		if _, err := process.StopAll(context.Background(), r.dir); err != nil {
 			t.Error(err)
 		}
@@ -92,76 +82,15 @@ func newRigWith(t testing.TB, noCgroups bool) *rig {
 	return r
 }
 
-func (r *rig) bundle(t testing.TB, name string, role security.Role) security.Bundle {
-	t.Helper()
-	b, err := r.ca.Issue(security.Request{CN: name, Role: role, IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour),
-		ClientAuth: role != security.RoleServer, ServerAuth: role == security.RoleServer})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-func (r *rig) startMaster(t testing.TB) {
-	t.Helper()
-	r.term++
-	m := server.New(server.Config{Term: r.term, Expect: []resources.AgentID{"local"}})
-	config, err := security.ServerTLS(r.bundle(t, "server", security.RoleServer))
-	if err != nil {
-		t.Fatal(err)
-	}
-	mux := http.NewServeMux()
-	mux.Handle("POST /v1/agents", m.AgentHandler())
-	srv, err := link.NewServer(link.ServerConfig{TLS: config, Handler: mux})
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := r.listener
-	if address == "" {
-		address = "127.0.0.1:0"
-	}
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r.listener == "" {
-		r.listener = l.Addr().String()
-	}
-	r.master = m
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		if err := srv.ServeTLS(l, "", ""); !errors.Is(err, http.ErrServerClosed) {
-			t.Errorf("serve: %v", err)
-		}
-	})
-	wg.Go(func() {
-		if err := m.Run(ctx); err != nil {
-			t.Errorf("run master: %v", err)
-		}
-	})
-	r.stopMaster = func() {
-		cancel()
-		srv.Close() // links break, as they do when a server is killed
-		wg.Wait()
-	}
-}
-
 func (r *rig) startAgent(t testing.TB) {
 	t.Helper()
-	tls, err := security.ClientTLS(r.bundle(t, "local", security.RoleAgent), "127.0.0.1")
-	if err != nil {
-		t.Fatal(err)
-	}
 	have, err := process.Detect(process.HostOptions{Dir: r.dir, Ports: resources.Range{Begin: 31000, End: 31099}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	a, err := process.New(process.Config{
 		Dir: r.dir, ID: "local", Hostname: "localhost", Resources: have, Shim: r.shim, NoCgroups: r.noCgroups,
-		Dial: func(ctx context.Context) (*link.Conn, error) {
-			return link.Dial(ctx, "https://"+r.listener+"/v1/agents", tls, nil, link.Options{})
-		},
+		Dial: func(ctx context.Context) (*link.Conn, error) { return r.Dial(ctx, "local") },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -169,28 +98,70 @@ func (r *rig) startAgent(t testing.TB) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()
+	var once sync.Once
 	r.stopAgent = func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("run agent: %v", err)
-		}
+		once.Do(func() {
+			cancel()
+			if err := <-ended; err != nil {
+				t.Errorf("run agent: %v", err)
+			}
+		})
 	}
 }
 
-func (r *rig) Subscribe(ctx context.Context, info resources.FrameworkInfo) (<-chan resources.Event, error) {
-	return r.master.Subscribe(ctx, info)
+func (r *rig) Features() resourcetest.Features { return resourcetest.Features{Processes: true} }
+
+func (r *rig) StopAgent(testing.TB)    { r.stopAgent() }
+func (r *rig) StartAgent(t testing.TB) { r.startAgent(t) }
+
+// End leaves the file that the task looks for; it appears whole.
+func (r *rig) End(t testing.TB, id resources.TaskID, code int) {
+	t.Helper()
+	at := filepath.Join(process.Sandbox(r.dir, id), "end")
+	err := os.WriteFile(at+".new", []byte(strconv.Itoa(code)), 0o600)
+	if err = errors.Join(err, os.Rename(at+".new", at)); err != nil {
+		t.Fatal(err)
+	}
 }
 
-func (r *rig) Call(ctx context.Context, c resources.Call) error { return r.master.Call(ctx, c) }
-
-func (r *rig) RestartAgent(t testing.TB) {
-	r.stopAgent()
-	r.startAgent(t)
+// Launches counts the lines that the task itself has written.
+func (r *rig) Launches(t testing.TB, id resources.TaskID) int {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(r.dir, string(id)+".ran"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return strings.Count(string(data), "run\n")
 }
 
-func (r *rig) RestartMaster(t testing.TB) {
-	r.stopMaster()
-	r.startMaster(t)
+// Exposed is the agent's record, what the shim was told, and what the kernel shows of the process.
+func (r *rig) Exposed(t testing.TB, id resources.TaskID) string {
+	t.Helper()
+	var all strings.Builder
+	var pid shim.Identity
+	at := filepath.Join(process.Sandbox(r.dir, id), ".shim")
+	data, err := os.ReadFile(filepath.Join(at, shim.PIDFile))
+	if err = errors.Join(err, json.Unmarshal(data, &pid)); err != nil {
+		t.Fatal(err)
+	}
+	proc := "/proc/" + strconv.Itoa(pid.PID)
+	for _, f := range []string{filepath.Join(r.dir, "agent.json"), filepath.Join(at, shim.IntentFile), proc + "/cmdline", proc + "/environ"} {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(data)
+	}
+	return all.String()
+}
+
+func (r *rig) Volume(t testing.TB, id string) bool {
+	t.Helper()
+	_, err := os.Stat(process.VolumePath(r.dir, id))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return err == nil
 }
 
 func (r *rig) KillSupervisor(t testing.TB, id resources.TaskID) {

@@ -76,10 +76,10 @@ func TestNoTaskRunsTwiceWhereverItsAgentIsKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.bundle(t, "local", security.RoleAgent).Save(state, "agent.pem"); err != nil {
+	if err := r.Bundle(t, "local", security.RoleAgent).Save(state, "agent.pem"); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"url": "https://" + r.listener + "/v1/agents", "shim": r.shim} {
+	for name, text := range map[string]string{"url": r.URL(), "shim": r.shim} {
 		if err := security.WriteFile(state, name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -9,20 +9,51 @@ import (
 	"github.com/weir-project/weir/resources"
 )
 
-// Rig is an agent under test that is registered with a master of its own.
+// Rig is an agent under test that is registered with a master of its own. The first six methods are those of Server, which rigs embed.
 type Rig interface {
 	Subscribe(ctx context.Context, info resources.FrameworkInfo) (<-chan resources.Event, error)
 	Call(ctx context.Context, c resources.Call) error
-	// RestartAgent ends the agent as a crash would, and starts it again on the same folder.
-	RestartAgent(t testing.TB)
-	// RestartMaster does so with the master, which forgets everything; the new one has a higher term.
+	// RestartMaster kills the master; the new one has a higher term and remembers nothing. Depose's has a lower one.
 	RestartMaster(t testing.TB)
+	Depose(t testing.TB)
+
+	Features() Features
+	// StopAgent ends the agent as a crash would; StartAgent starts it on what it has left behind.
+	StopAgent(t testing.TB)
+	StartAgent(t testing.TB)
+	// End makes a task that Task describes end by itself, with an exit code.
+	End(t testing.TB, id resources.TaskID, code int)
+	// Launches is how often a task that Task describes was really begun.
+	Launches(t testing.TB, id resources.TaskID) int
+	// File is a file of a task's sandbox as the task sees it, with its permissions.
+	File(t testing.TB, id resources.TaskID, name string) (content string, mode uint32)
+	// Exposed is all that is written down about a task beside its files: arguments, environment, labels, the agent's record.
+	Exposed(t testing.TB, id resources.TaskID) string
+	// Volume reports whether the storage behind a persistent volume is there.
+	Volume(t testing.TB, id string) bool
+}
+
+// Features declares where kinds of agents differ. What is not declared is not checked, and the suite says so.
+type Features struct {
+	// Processes: tasks are processes of this host, and the rig is a ProcessRig.
+	Processes bool
+	// Hosts: a host can be taken away under its tasks, and the rig is a HostRig.
+	Hosts bool
+}
+
+// ProcessRig is a rig whose tasks are processes of this host.
+type ProcessRig interface {
+	Rig
 	// KillSupervisor kills what supervises a task, and nothing else, with SIGKILL.
 	KillSupervisor(t testing.TB, id resources.TaskID)
-	// File reads a file of a task's sandbox, with its permissions.
-	File(t testing.TB, id resources.TaskID, name string) (content string, mode uint32)
 	// Alive reports whether a process of this host runs (and is no zombie).
 	Alive(pid int) bool
+}
+
+// HostRig is a rig whose host can be taken away for good.
+type HostRig interface {
+	Rig
+	RemoveHost(t testing.TB)
 }
 
 // patience bounds every wait; nothing takes that long unless it fails.
@@ -38,12 +69,14 @@ type Framework struct {
 	offers []resources.Offer
 	last   map[resources.TaskID]resources.TaskStatus
 	seen   map[resources.TaskID][]resources.TaskState
+	deaf   bool // it acknowledges nothing
+	uuids  map[string]int
 }
 
 // NewFramework subscribes under an id.
 func NewFramework(t testing.TB, rig Rig, id string) *Framework {
 	t.Helper()
-	f := &Framework{t: t, rig: rig, ID: resources.FrameworkID(id), Role: id, last: map[resources.TaskID]resources.TaskStatus{}, seen: map[resources.TaskID][]resources.TaskState{}}
+	f := &Framework{t: t, rig: rig, ID: resources.FrameworkID(id), Role: id, last: map[resources.TaskID]resources.TaskStatus{}, seen: map[resources.TaskID][]resources.TaskState{}, uuids: map[string]int{}}
 	f.Subscribe()
 	return f
 }
@@ -109,8 +142,11 @@ func (f *Framework) take(e resources.Event) {
 	case resources.EventUpdate:
 		s := *e.Status
 		f.last[s.Task] = s
-		f.seen[s.Task] = append(f.seen[s.Task], s.State)
-		if s.UUID != "" {
+		if s.UUID != "" { // the rest are the master's own answers
+			f.seen[s.Task] = append(f.seen[s.Task], s.State)
+			f.uuids[s.UUID]++
+		}
+		if s.UUID != "" && !f.deaf {
 			f.Call(resources.Call{Type: resources.CallAcknowledge, Task: s.Task, UUID: s.UUID})
 		}
 	}
@@ -159,6 +195,11 @@ func (f *Framework) Wait(id resources.TaskID, state resources.TaskState) resourc
 		f.t.Fatalf("task %s has ended: %s, %s, exit code %d: %s; want %s", id, s.State, s.Reason, s.ExitCode, s.Message, state)
 	}
 	return f.last[id]
+}
+
+// Task is a task that runs until the rig's End, wherever tasks really run.
+func Task(id string) resources.TaskInfo {
+	return Shell(id, "echo run >> ../../"+id+".ran; echo ready; while [ ! -e end ]; do sleep 0.02; done; exit $(cat end)")
 }
 
 // Shell is a small task that runs a shell script.
