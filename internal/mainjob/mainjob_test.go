@@ -91,13 +91,34 @@ func TestMainJob(t *testing.T) {
 	}
 	w.t = t
 
+	t.Run("workers 2 to 1 to 2 in the middle of a run", func(t *testing.T) {
+		w.t = t
+		late, stays := w.lateCounts(), w.task("workers-0").PID
+		done := w.rerun()
+		w.awaitMiddle(6, int64(want.Rows/5))
+		w.scale("flights/workers=1")
+		w.awaitMiddle(6, int64(want.Rows/2))
+		if err := syscall.Kill(w.serverPID(), syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		w.scale("flights/workers=2")
+		if err := <-done; err != nil {
+			t.Fatalf("weir rerun: %v", err)
+		}
+		w.verify(want, late)
+		if now := w.task("workers-0").PID; now != stays {
+			t.Errorf("the worker that stayed was restarted: pid %d -> %d", stays, now)
+		}
+	})
+	w.t = t
+
 	t.Run("down leaves no process, up finds the data", func(t *testing.T) {
 		w.must("down")
 		if left := w.processes(); len(left) > 0 {
 			t.Errorf("after down there are still: %v", left)
 		}
 		out := w.must("up", w.stack)
-		if !strings.Contains(out, "is complete (run 5)") || !strings.Contains(out, "weir rerun flights") {
+		if !strings.Contains(out, "is complete (run 6)") || !strings.Contains(out, "weir rerun flights") {
 			t.Errorf("up after down says:\n%s", out)
 		}
 		checkTable(t, out, want.Worst(10))

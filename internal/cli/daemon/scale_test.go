@@ -1,13 +1,18 @@
 package daemon
 
 import (
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/weir-project/weir/internal/cli/api"
 	"github.com/weir-project/weir/internal/fault"
+	"github.com/weir-project/weir/operators"
 	"github.com/weir-project/weir/operators/plan"
+	"github.com/weir-project/weir/operators/stream"
+	"github.com/weir-project/weir/resources"
 )
 
 // fleetOf is a daemon with the stack "s" of workers, applied and stored.
@@ -135,4 +140,30 @@ func TestTheStateOfAServiceIsThatOfItsChange(t *testing.T) {
 			t.Errorf("%+v is %s, want %s", c, got, want)
 		}
 	}
+}
+
+func TestAWorkerThatLeavesKeepsItsSlotsWhileThePlanIsPaused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDaemon()
+		s := d.newStack("s")
+		v := observing(t, operators.ServiceSpec{Stack: "s", Name: "workers", Operator: operators.Stream, Size: 1},
+			tasks{taskOf("workers", 0, resources.Running), taskOf("workers", 1, resources.Running), taskOf("workers", 2, resources.Running)})
+		s.services = []*service{v}
+		for i := range 3 {
+			d.workers[workerID(i)] = &worker{task: workerID(i), stack: "s"}
+		}
+		s.assigned.Slots = []stream.Owned{{Task: workerID(0)}, {Task: workerID(1)}}
+		hosts := func() string {
+			all := s.hosts(v, then)
+			slices.Sort(all)
+			return strings.Join(all, " ")
+		}
+		if got := hosts(); got != workerID(0) {
+			t.Errorf("of size 1 the hosts are %s", got)
+		}
+		s.record.Paused = map[string]time.Time{"workers": then}
+		if got, want := hosts(), workerID(0)+" "+workerID(1); got != want {
+			t.Errorf("paused the hosts are %s, want %s: the drain of the one has not begun, that of the other is over", got, want)
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -19,8 +20,12 @@ func (s *stack) serviceStatus(v *service) api.Service {
 		written, _ := s.written.Stack.Service(v.spec.Name)
 		out.Written = written.Size
 	}
+	since, paused := s.record.Paused[v.spec.Name]
 	if out.Rollout != nil {
-		out.Rollout.Paused = s.record.Paused[v.spec.Name]
+		out.Rollout.Paused = since
+	}
+	if paused && out.Reason == "" {
+		out.Reason = fmt.Sprintf("its plan is paused; weir resume %s lets it go on", v.spec.Role())
 	}
 	return out
 }
