@@ -75,7 +75,14 @@ func parseService(op, name string) (stack, service string, err error) {
 
 func (a *app) scale(ctx context.Context, client *api.Client, req api.Scale, wait bool) error {
 	var done api.Scaled
-	if err := client.Do(ctx, "POST", "/v1/scale", req, &done); err != nil {
+	err := client.Do(ctx, "POST", "/v1/scale", req, &done)
+	if errors.Is(err, api.ErrUnreachable) && ctx.Err() == nil {
+		// The server died under the call, before or after it was stored. Asked again of the next one it comes to the same.
+		if client, err = a.server(ctx); err == nil {
+			err = client.Do(ctx, "POST", "/v1/scale", req, &done)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	for _, note := range done.Notes {

@@ -214,7 +214,9 @@ func (d decision) moving(id string, done bool, blocked, missing string, which fu
 	return step
 }
 
-// batch are the first n moves of partitions that are to be moved for the step's sake. One that is being copied may be turned round.
+// batch are the first n moves of partitions that are to be moved for the step's sake. One that is being copied is left to come to its end, whatever is
+// wanted of it now: Kafka 4.3.1 keeps the broker that it was to be added to when a reassignment is replaced by one back to where it came from, lists
+// it as both adding and removing, and never ends it.
 func batch(all []operators.Partition, moves []operators.Move, which func(operators.Partition) bool, n int) []operators.Move {
 	picked := map[string]bool{}
 	moving := map[string]bool{}
@@ -227,7 +229,6 @@ func batch(all []operators.Partition, moves []operators.Move, which func(operato
 		switch {
 		case !picked[name]:
 		case moving[name]:
-			out = append(out, m)
 		case n > 0:
 			out = append(out, m)
 			n--

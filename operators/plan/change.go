@@ -47,10 +47,24 @@ func (c Change) String() string {
 func (p Plan) Told(c Change) Plan {
 	switch {
 	case c.To == 0: // of a record that knows no changes
-	case c.GoesOn() || p.Summary() == Done:
-		p.Name = c.String()
-	default:
+	case !c.GoesOn() && p.Broken():
 		p.Name = "recover"
+	default:
+		p.Name = c.String()
 	}
 	return p
+}
+
+// Broken reports whether there is something to do. A server that has just started only has to hear what is there.
+func (p Plan) Broken() bool {
+	for _, ph := range p.Phases {
+		for _, s := range ph.Steps {
+			switch {
+			case s.Done:
+			case s.Status == Pending, s.Status == Delayed, s.Status == Error, s.Status == Starting:
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -136,7 +136,7 @@ func TestAScaleWhileOneGoesOnExtendsItAndBothOutliveTheServer(t *testing.T) {
 func TestTheStateOfAServiceIsThatOfItsChange(t *testing.T) {
 	ended := time.Now()
 	for want, c := range map[string]plan.Change{"deploying": {To: 2}, "scaling": {From: 1, To: 2}, "updating": {From: 2, To: 2}, "recovering": {From: 1, To: 2, Ended: ended}} {
-		if got := doing(c); got != want {
+		if got := doing(c, true); got != want {
 			t.Errorf("%+v is %s, want %s", c, got, want)
 		}
 	}

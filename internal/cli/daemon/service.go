@@ -53,7 +53,7 @@ func (v *service) status(down bool, c plan.Change) api.Service {
 	case st.Plan.Summary() == plan.Done:
 		out.State = "ready"
 	default:
-		out.State, out.Reason = doing(c), currently(st.Plan)
+		out.State, out.Reason = doing(c, st.Plan.Broken()), currently(st.Plan)
 		if !st.Began.IsZero() && st.Took == 0 {
 			out.Elapsed = time.Since(st.Began)
 		}
@@ -78,10 +78,12 @@ func (v *service) ready(st reconcile.Status) int {
 }
 
 // doing is the word for what goes on with a service whose plan is not complete.
-func doing(c plan.Change) string {
+func doing(c plan.Change, broken bool) string {
 	switch {
-	case !c.GoesOn() && c.To != 0:
+	case !c.GoesOn() && c.To != 0 && broken:
 		return "recovering"
+	case !c.GoesOn() && c.To != 0:
+		return "waiting" // the server has just started, or cannot see
 	case c.From == 0:
 		return "deploying"
 	case c.String() == "update":
