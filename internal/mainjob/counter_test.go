@@ -133,6 +133,8 @@ func (n *counter) verify() {
 		}
 		time.Sleep(50 * time.Millisecond) // the reader is a moment behind
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	text := fmt.Sprintf("%d records acknowledged, %d refused, %d read, %d lost, %d twice; the reader's longest pause was %v", n.acked.Load(), n.failed.Load(), len(n.read), len(lost), twice, n.gap)
 	n.w.t.Log(text)
 	if len(lost) > 0 || twice > 0 || n.acked.Load() < 100 {
