@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weir-project/weir/connectors"
 	"github.com/weir-project/weir/pipelines/physical"
@@ -42,31 +43,35 @@ func TestWhatStandsBeforeASlot(t *testing.T) {
 		asked   bool
 		want    physical.Work
 		unknown string
+		later   time.Duration
 	}{
-		{"rows that wait", []*source{reading(ending{}, physical.ReadConfig{}, 40, 99, 120)}, true, physical.Work{Lag: 61}, ""},
-		{"ends that were not read yet", []*source{reading(ending{}, physical.ReadConfig{}, 40)}, false, physical.Work{}, "have not been read yet"},
-		{"ends that cannot be read", []*source{reading(ending{err: errors.New("the broker is away")}, physical.ReadConfig{}, 40)}, true, physical.Work{}, "the broker is away"},
-		{"a pace", []*source{reading(still{}, physical.ReadConfig{Pace: 50, Bounded: true}, 1)}, true, physical.Work{Offered: 50}, ""},
-		{"as fast as it goes", []*source{reading(still{}, physical.ReadConfig{Bounded: true}, 1)}, true, physical.Work{Greedy: true}, ""},
-		{"a source that has ended", []*source{over}, true, physical.Work{}, ""},
-		{"an endless source that cannot tell", []*source{reading(still{}, physical.ReadConfig{}, 1)}, true, physical.Work{}, "Read cannot tell"},
-		{"a pace and rows that wait", []*source{reading(still{}, physical.ReadConfig{Pace: 50}, 1), reading(ending{}, physical.ReadConfig{}, 90)}, true, physical.Work{Offered: 50, Lag: 10}, ""},
+		{"rows that wait", []*source{reading(ending{}, physical.ReadConfig{}, 40, 99, 120)}, true, physical.Work{Lag: 61}, "", 0},
+		{"ends that were not read yet", []*source{reading(ending{}, physical.ReadConfig{}, 40)}, false, physical.Work{}, "have not been read yet", 0},
+		{"ends that cannot be read", []*source{reading(ending{err: errors.New("the broker is away")}, physical.ReadConfig{}, 40)}, true, physical.Work{}, "the broker is away", 0},
+		{"ends that were read a while ago", []*source{reading(ending{}, physical.ReadConfig{}, 40)}, true, physical.Work{}, "were read 6s ago", 6 * time.Second},
+		{"a pace", []*source{reading(still{}, physical.ReadConfig{Pace: 50, Bounded: true}, 1)}, true, physical.Work{Offered: 50}, "", 0},
+		{"as fast as it goes", []*source{reading(still{}, physical.ReadConfig{Bounded: true}, 1)}, true, physical.Work{Greedy: true}, "", 0},
+		{"a source that has ended", []*source{over}, true, physical.Work{}, "", 0},
+		{"an endless source that cannot tell", []*source{reading(still{}, physical.ReadConfig{}, 1)}, true, physical.Work{}, "Read cannot tell", 0},
+		{"a pace and rows that wait", []*source{reading(still{}, physical.ReadConfig{Pace: 50}, 1), reading(ending{}, physical.ReadConfig{}, 90)}, true, physical.Work{Offered: 50, Lag: 10}, "", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			a := &attempt{sources: c.sources}
+			now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+			a := &attempt{sources: c.sources, cfg: &SlotConfig{Clock: func() time.Time { return now }}}
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			if c.asked {
 				a.gauge.ask = make(chan struct{}, 1)
 				a.gauge.poke()
 				done := make(chan struct{})
-				go func() { a.gauge.run(ctx, c.sources); close(done) }()
+				go func() { a.gauge.run(ctx, c.sources, a.cfg.Clock); close(done) }()
 				for a.gauge.latest.Load() == nil && ctx.Err() == nil {
 					a.gauge.poke()
 				}
 				cancel()
 				<-done
 			}
+			now = now.Add(c.later)
 			var got physical.Work
 			a.input(&got)
 			if !strings.Contains(got.Unmeasured, c.unknown) || (c.unknown == "") != (got.Unmeasured == "") {

@@ -57,9 +57,13 @@ type tailed interface {
 
 // ends are where the splits of a slot end, as they were read a moment ago.
 type ends struct {
+	at  time.Time // when they were asked for
 	of  map[*split]int64
 	err error
 }
+
+// staleEnds is the age at which ends say nothing any more: what was read since is known, and what came is not.
+const staleEnds = 5 * time.Second
 
 // gauge asks for the ends of a slot's splits, once for each word that it is given, on a goroutine of its own: a broker that does not answer holds nobody up.
 type gauge struct {
@@ -72,7 +76,7 @@ func (a *attempt) measures(ctx context.Context) {
 	a.gauge.ask = make(chan struct{}, 1)
 	for _, s := range a.sources {
 		if _, ok := s.source.(tailed); ok {
-			a.wg.Go(func() { a.gauge.run(ctx, a.sources) })
+			a.wg.Go(func() { a.gauge.run(ctx, a.sources, a.cfg.Clock) })
 			a.gauge.poke()
 			return
 		}
@@ -86,14 +90,14 @@ func (g *gauge) poke() {
 	}
 }
 
-func (g *gauge) run(ctx context.Context, sources []*source) {
+func (g *gauge) run(ctx context.Context, sources []*source, clock Clock) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-g.ask:
 		}
-		e := &ends{of: map[*split]int64{}}
+		e := &ends{at: clock.now(), of: map[*split]int64{}}
 		for _, s := range sources {
 			t, ok := s.source.(tailed)
 			if !ok {
@@ -127,6 +131,8 @@ func (a *attempt) input(w *physical.Work) {
 			w.Unmeasured = "the ends of its splits have not been read yet"
 		case tail && known.err != nil:
 			w.Unmeasured = known.err.Error()
+		case tail && a.cfg.Clock.now().Sub(known.at) > staleEnds:
+			w.Unmeasured = fmt.Sprintf("the ends of its splits were read %s ago, and not since", a.cfg.Clock.now().Sub(known.at).Round(time.Second))
 		case tail:
 			for _, sp := range s.splits {
 				if end, ok := known.of[sp]; ok && !sp.ended {
