@@ -38,6 +38,11 @@ run: setup build
 generate:
 	$(GO) test ./charts -run TestTheChartHoldsTheDefinition -rewrite
 
+.PHONY: goldens
+# The chart as Helm renders it; needs helm on the PATH (scripts/kubernetes-testbed builds one).
+goldens:
+	$(GO) test ./charts -run TestTheGoldensAreOfThisChart -rewrite
+
 setup:
 	@scripts/setup
 
