@@ -11,7 +11,7 @@
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := build
-.PHONY: build beam generate run setup test test-short verify verify-race verify-demo verify-data verify-faults verify-start verify-scale verify-autoscale verify-kubernetes check vet fmt archtest darwin lint bench bench-smoke microbench clean
+.PHONY: build beam generate run setup test test-short verify verify-race verify-demo verify-data verify-faults verify-start verify-beam verify-scale verify-autoscale verify-kubernetes check vet fmt archtest darwin lint bench bench-smoke microbench clean
 
 # A Go that is installed but not on the path is found; a distribution's Go may be set to never fetch a newer one.
 GO ?= $(firstword $(shell command -v go) $(wildcard /usr/local/go/bin/go /usr/lib/go-*/bin/go /snap/bin/go) go)
@@ -73,7 +73,7 @@ darwin:
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/weir
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) vet ./internal/cli
 
-verify: verify-data verify-race verify-demo verify-faults verify-start verify-scale verify-autoscale verify-kubernetes
+verify: verify-data verify-race verify-demo verify-faults verify-start verify-beam verify-scale verify-autoscale verify-kubernetes
 
 # The bundled file is what its script cuts (needs npm and python3).
 verify-data:
@@ -90,6 +90,10 @@ verify-demo: setup
 # Random kills of one to three processes a run, shims, supervisor and node included.
 verify-faults: setup
 	WEIR_VERIFY=20 $(GO) test -count=1 -timeout 60m -v -run TestRandomKills ./internal/mainjob
+
+# The demo with its batch stages on Beam, and kills of weir-beam and of its worker.
+verify-beam: setup
+	WEIR_VERIFY=1 $(GO) test -count=1 -timeout 20m -v -run TestBeam ./internal/mainjob
 
 # How long the stack takes to be ready, against the same Cassandra alone.
 verify-start: setup

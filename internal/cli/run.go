@@ -103,6 +103,9 @@ func (a *app) runSource(ctx context.Context, client *api.Client, path string, sr
 	if err != nil {
 		return err
 	}
+	if err := connect.BeamFor(g); err != nil {
+		return err
+	}
 	services := map[string]physical.Connection{}
 	for ref, c := range lookup.found {
 		if c.Channel.Kafka != nil {

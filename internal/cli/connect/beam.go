@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weir-project/weir/internal/fault"
 	"github.com/weir-project/weir/internal/isolate"
 	"github.com/weir-project/weir/pipelines/physical"
 )
@@ -20,16 +21,21 @@ import (
 // Beam is the program that runs jobs on Beam, looked for beside this one.
 const Beam = "weir-beam"
 
-// MissingBeamError says that the program is not there.
-type MissingBeamError struct{ Path string }
-
-// Error says what to type.
-func (e *MissingBeamError) Error() string {
-	return fmt.Sprintf("run on beam: there is no %s; build it with: make beam", e.Path)
+// BeamFor refuses a pipeline that has a stage on Beam where the program for it is not there. Workers run beside the server, from the same directory.
+func BeamFor(g *physical.Graph) error {
+	for _, st := range g.Stages {
+		if st.Engine != physical.EngineBeam {
+			continue
+		}
+		if _, err := findBeam(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// FindBeam is the path of the program that runs jobs on Beam; the error is a *MissingBeamError where it is not there.
-func FindBeam() (string, error) {
+// findBeam is the path of the program that runs jobs on Beam.
+func findBeam() (string, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return "", fmt.Errorf("find the program beside this one: %w", err)
@@ -39,7 +45,7 @@ func FindBeam() (string, error) {
 	}
 	p := filepath.Join(filepath.Dir(self), Beam)
 	if info, err := os.Stat(p); err != nil || info.IsDir() {
-		return "", &MissingBeamError{p}
+		return "", fault.Invalid("E-BEAM", "run on beam", "", fault.Causef("there is no %s", p), fault.Hint("build it with `make beam`, or leave `engine` and `runner` out of the stage"))
 	}
 	return p, nil
 }
@@ -50,7 +56,7 @@ func (c *Connections) RunJob(ctx context.Context, job physical.Job) (physical.Jo
 	path := c.pool.Beam
 	if path == "" {
 		var err error
-		if path, err = FindBeam(); err != nil {
+		if path, err = findBeam(); err != nil {
 			return physical.JobResult{}, err
 		}
 	}

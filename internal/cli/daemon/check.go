@@ -5,6 +5,7 @@ import (
 	"net"
 	"slices"
 
+	"github.com/weir-project/weir/internal/cli/connect"
 	"github.com/weir-project/weir/internal/fault"
 	"github.com/weir-project/weir/operators"
 	"github.com/weir-project/weir/operators/evaluate"
@@ -35,6 +36,9 @@ func (d *Daemon) check(old *stack, r *stacks.Resolved, replay string) error {
 		if other := d.stackOf(g.Pipeline); other != nil && other != old {
 			errs.Add(fault.Invalid("E-DUPLICATE", "apply stack", r.Stack.Name, fault.Causef("pipeline %q belongs to stack %s already", g.Pipeline, other.name), fault.Hint("give it another metadata.name")))
 		}
+	}
+	for _, g := range r.Graphs {
+		errs.Add(connect.BeamFor(g))
 	}
 	if replay != "" && old.pipeline(replay) == nil {
 		errs.Add(fault.NotFound("E-NOT-FOUND", "rerun pipeline", replay, fault.Causef("stack %s has not run it", r.Stack.Name), fault.Hint("weir get pipelines")))

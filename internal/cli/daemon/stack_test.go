@@ -13,6 +13,7 @@ import (
 	"github.com/weir-project/weir/operators"
 	"github.com/weir-project/weir/operators/plan"
 	"github.com/weir-project/weir/resources"
+	"github.com/weir-project/weir/pipelines/physical"
 	"github.com/weir-project/weir/stacks"
 )
 
@@ -57,6 +58,7 @@ func TestWhatCannotBeCarriedOutIsRefusedBeforeAnythingChanges(t *testing.T) {
 		{"a pipeline that is gone", old, edited(t, func(r *stacks.Resolved) { r.Graphs = nil }), "", "E-REMOVE"},
 		{"another operator", old, edited(t, func(r *stacks.Resolved) { r.Stack.Services[0].Operator = operators.Cassandra }), "", "E-OPERATOR"},
 		{"a pipeline of another stack", nil, edited(t, func(r *stacks.Resolved) { r.Stack.Name = "second" }), "", "E-DUPLICATE"},
+		{"a stage on Beam, without the program for it", old, edited(t, func(r *stacks.Resolved) { r.Graphs[0].Stages[0].Engine = physical.EngineBeam }), "", "E-BEAM"},
 		{"a replay of what has never run", old, edited(t, func(*stacks.Resolved) {}), "nobody", "E-NOT-FOUND"},
 		{"a replay in a stack that is new", nil, edited(t, func(r *stacks.Resolved) { r.Stack.Name, r.Graphs = "second", nil }), "flights", "E-NOT-FOUND"},
 	} {
