@@ -103,9 +103,10 @@ verify-start: setup
 verify-autoscale: setup
 	WEIR_VERIFY=1 $(GO) test -count=1 -timeout 30m -v -run 'TestWorkersFollowTheLoad|TestNoWorkerIsAdded' ./internal/mainjob
 
-# Kubernetes agents against a real API server, scheduler and etcd with kwok's nodes, built from Go modules the first time (10 minutes).
+# Kubernetes agents, the chart and Stack objects against a real API server, scheduler and etcd with kwok's nodes, built from Go modules the first
+# time (10 minutes). The server has the permissions of the chart's ServiceAccount and no others.
 verify-kubernetes:
-	scripts/kubernetes-testbed run $(GO) test -count=1 -timeout 20m -v -run TestVerify ./resources/kubernetes
+	scripts/kubernetes-testbed run $(GO) test -count=1 -p 1 -timeout 20m -v -run 'TestVerify|TestTheGoldens' ./resources/kubernetes ./stacks ./charts
 
 # Workers 1 -> 3 -> 1 and brokers 1 -> 2 -> 1 in the middle of runs, the server killed at each step boundary: exact, nothing lost.
 verify-scale: setup

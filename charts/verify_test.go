@@ -1,0 +1,245 @@
+package charts
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// cluster is a real API server with a namespace of its own, the chart installed in it.
+type cluster struct {
+	t         *testing.T
+	namespace string
+	bin       string // weir and weir-shim
+	state     string
+	account   string // kubeconfig of the chart's ServiceAccount
+	server    *exec.Cmd
+	log       output
+}
+
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+func (c *cluster) try(stdin, name string, args ...string) (string, error) {
+	cmd := exec.Command(name, args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func (c *cluster) must(name string, args ...string) string {
+	c.t.Helper()
+	out, err := c.try("", name, args...)
+	if err != nil {
+		c.t.Fatalf("%s %s: %v\n%s\nlog of the server:\n%s", name, strings.Join(args, " "), err, out, &c.log)
+	}
+	return out
+}
+
+func (c *cluster) kubectl(args ...string) string {
+	c.t.Helper()
+	return c.must("kubectl", append([]string{"-n", c.namespace}, args...)...)
+}
+
+func (c *cluster) weir(args ...string) string {
+	c.t.Helper()
+	return c.must(filepath.Join(c.bin, "weir"), append([]string{"--state", c.state}, args...)...)
+}
+
+// apply is `kubectl apply` of a stack; the error is what the API server refuses.
+func (c *cluster) apply(spec string) (string, error) {
+	doc := "apiVersion: weir.dev/v1\nkind: Stack\nmetadata: {name: small}\nspec:\n  " + strings.ReplaceAll(spec, "\n", "\n  ") + "\n"
+	return c.try(doc, "kubectl", "-n", c.namespace, "apply", "--validate=strict", "-f", "-")
+}
+
+func (c *cluster) accepted(spec string) {
+	c.t.Helper()
+	if out, err := c.apply(spec); err != nil {
+		c.t.Fatalf("apply %q: %v: %s", spec, err, out)
+	}
+}
+
+func (c *cluster) wait(condition string) {
+	c.t.Helper()
+	c.kubectl("wait", "--for="+condition, "--timeout=60s", "stack/small")
+}
+
+// start runs a server outside the cluster as the chart's ServiceAccount.
+func (c *cluster) start() {
+	c.t.Helper()
+	c.server = exec.Command(filepath.Join(c.bin, "weir"), "--state", c.state, "server", "--kubernetes", "--kubeconfig", c.account, "--namespace", c.namespace, "--health", "127.0.0.1:0")
+	c.server.Stderr = &c.log
+	if err := c.server.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *cluster) kill() {
+	c.server.Process.Kill() //nolint:errcheck // it has ended already
+	c.server.Wait()         //nolint:errcheck // killed
+}
+
+func (c *cluster) until(what string, holds func() bool) {
+	c.t.Helper()
+	for end := time.Now().Add(60 * time.Second); !holds(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			c.t.Fatalf("%s: it did not come; log of the server:\n%s", what, &c.log)
+		}
+	}
+}
+
+// login writes a kubeconfig with a token of the chart's ServiceAccount.
+func (c *cluster) login(dir string) {
+	c.t.Helper()
+	token := strings.TrimSpace(c.kubectl("create", "token", "weir"))
+	var config map[string]any
+	if err := json.Unmarshal([]byte(c.must("kubectl", "config", "view", "--minify", "--raw", "-o", "json")), &config); err != nil {
+		c.t.Fatal(err)
+	}
+	user := config["users"].([]any)[0].(map[string]any)
+	user["user"] = map[string]any{"token": token}
+	data, err := json.Marshal(config)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.account = filepath.Join(dir, "account.kubeconfig")
+	if err := os.WriteFile(c.account, data, 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	if os.Getenv("WEIR_KUBERNETES_TESTBED") == "" {
+		t.Skip("needs an API server: make verify-kubernetes")
+	}
+	dir := t.TempDir()
+	c := &cluster{t: t, namespace: fmt.Sprintf("%s-%d", strings.ToLower(t.Name()), os.Getpid()), bin: filepath.Join(dir, "bin"), state: filepath.Join(dir, "state")}
+	build := exec.Command("go", "build", "-o", c.bin+"/", "./cmd/weir", "./cmd/weir-shim")
+	build.Dir, build.Env = "..", append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	c.must("helm", "install", "weir", "weir", "--namespace", c.namespace, "--create-namespace")
+	t.Cleanup(func() { c.must("kubectl", "delete", "namespace", c.namespace, "--wait=false") })
+	c.must("kubectl", "wait", "--for=condition=established", "--timeout=30s", "crd/stacks.weir.dev")
+	c.login(dir)
+	c.start()
+	t.Cleanup(func() {
+		// Its tasks outlive a server: they are stopped by the road that a user has.
+		if out, err := c.try("", filepath.Join(c.bin, "weir"), "--state", c.state, "down"); err != nil {
+			t.Errorf("weir down: %v: %s", err, out)
+		}
+		c.kill()
+	})
+	return c
+}
+
+// TestVerifyAStackOnACluster is docs/kubernetes.md on a real API server, the server having the chart's permissions and no others.
+func TestVerifyAStackOnACluster(t *testing.T) {
+	c := newCluster(t)
+	c.accepted("services: {workers: {operator: stream, workers: 1}}")
+	c.wait("condition=Ready")
+	if got := c.kubectl("get", "stacks", "--no-headers"); !strings.HasPrefix(strings.Join(strings.Fields(got), " "), "small running True True ") {
+		t.Errorf("kubectl get stacks prints %q", got)
+	}
+	var said struct {
+		State    string
+		Services []struct{ Name, State string }
+	}
+	if err := json.Unmarshal([]byte(c.weir("get", "stacks", "small", "-o", "json")), &said); err != nil {
+		t.Fatal(err)
+	}
+	if phase := c.kubectl("get", "stack", "small", "-o", "jsonpath={.status.phase} {.status.services[0].name} {.status.services[0].state}"); phase != fmt.Sprintf("%s %s %s", said.State, said.Services[0].Name, said.Services[0].State) {
+		t.Errorf("the status says %q, weir get %+v", phase, said)
+	}
+
+	for spec, want := range map[string]string{
+		"services: {events: {operator: kafka, broker: 1}}":         `unknown field "spec.services.events.broker"`,
+		"services: {events: {operator: kafka, nodes: 1}}":          "nodes is a field of cassandra alone",
+		"services: {events: {operator: kafka, version: \"5.0\"}}":  "the versions of kafka are 4.3",
+		"services: {events: {operator: kafka, storage: 20GB}}":     "spec.services.events.storage",
+		"services: {Events: {operator: kafka}}":                    "a name is of the form a-z",
+		"services: {}":                                             "should have at least 1 properties",
+		"services: {a: {operator: kafka}}\npipelines: [../a.yaml]": "spec.pipelines[0]",
+	} {
+		if out, err := c.apply(spec); err == nil || !strings.Contains(out, want) {
+			t.Errorf("%s: the API server says %v: %s", spec, err, out)
+		}
+	}
+
+	c.accepted("services: {workers: {operator: stream, workers: {min: 3, max: 2}}}")
+	c.wait("condition=Accepted=false")
+	if got := c.kubectl("get", "stack", "small", "-o", "jsonpath={.status.conditions[?(@.type=='Accepted')].message} {.status.phase}"); !strings.Contains(got, "spec.services.workers.workers.max: error[E-NUMBER]") || !strings.HasSuffix(got, " running") {
+		t.Errorf("the refusal is %q", got)
+	}
+	// A file that is nowhere: the chart grants a look at the ConfigMap, or this were another error.
+	c.accepted("services: {workers: {operator: stream, workers: 1}}\npipelines: [flights.yaml]")
+	c.until("the missing ConfigMap", func() bool {
+		return strings.Contains(c.kubectl("get", "stack", "small", "-o", "jsonpath={.status.reason}"), "ConfigMap small, which is not there")
+	})
+	c.accepted("services: {workers: {operator: stream, workers: 2}}")
+	c.until("two workers", func() bool {
+		return c.kubectl("get", "stack", "small", "-o", "jsonpath={.status.services[0].ready} {.status.phase}") == "2 running"
+	})
+	if strings.Contains(c.log.String(), "forbidden") {
+		t.Errorf("the chart grants too little:\n%s", &c.log)
+	}
+	c.kubectl("delete", "stack", "small", "--timeout=60s")
+	if got := c.weir("get", "tasks"); strings.Contains(got, "RUNNING") {
+		t.Errorf("the object is gone, and tasks run:\n%s", got)
+	}
+}
+
+// TestVerifyAServerThatWasAway: an object that was deleted while the server was dead waits for it; a permission that was taken is named.
+func TestVerifyAServerThatWasAway(t *testing.T) {
+	c := newCluster(t)
+	c.accepted("services: {workers: {operator: stream, workers: 1}}")
+	c.wait("condition=Ready")
+	c.kill()
+	c.kubectl("delete", "stack", "small", "--wait=false")
+	c.kubectl("delete", "rolebinding", "weir")
+	c.start()
+	c.until("the denial", func() bool { return strings.Contains(c.log.String(), "the chart's Role grants it") })
+	if got := c.kubectl("get", "stack", "small", "-o", "name"); got != "stack.weir.dev/small\n" {
+		t.Errorf("the object is gone before its services: %q", got)
+	}
+	c.must("helm", "upgrade", "weir", "weir", "--namespace", c.namespace)
+	c.kubectl("wait", "--for=delete", "--timeout=90s", "stack/small")
+	if got := c.weir("get", "tasks"); strings.Contains(got, "RUNNING") {
+		t.Errorf("the object is gone, and tasks run:\n%s", got)
+	}
+}
+
+func TestVerifyTheValuesAreChecked(t *testing.T) {
+	if os.Getenv("WEIR_KUBERNETES_TESTBED") == "" {
+		t.Skip("needs helm: make verify-kubernetes")
+	}
+	c := &cluster{t: t}
+	for set, want := range map[string]string{"storage.size=2GB": "storage", "replicas=3": "replicas", "image.repository=": "repository", "resources.limits.memory=1": "memory"} {
+		if out, err := c.try("", "helm", "template", "weir", "weir", "--set", set); err == nil || !strings.Contains(out, want) {
+			t.Errorf("--set %s: %v: %s", set, err, out)
+		}
+	}
+}
