@@ -73,24 +73,39 @@ func (k Kafka) Cordon(ctx context.Context, broker int, closed bool) error {
 	})
 }
 
-// Move begins to move replicas, and does not wait for the copies.
+// Move begins to move replicas, and does not wait for the copies. The controller, who alone knows, refuses what would change how many a partition
+// has: what the caller looked at may be of the past.
 func (k Kafka) Move(ctx context.Context, moves []operators.Move) error {
 	if len(moves) == 0 {
 		return nil
 	}
-	return k.with(ctx, fmt.Sprintf("move the replicas of %d partitions", len(moves)), func(c *kafka.Client) error {
-		req := &kafka.AlterPartitionReassignmentsRequest{Timeout: 10 * time.Second}
-		for _, m := range moves {
-			req.Assignments = append(req.Assignments, kafka.AlterPartitionReassignmentsRequestAssignment{Topic: m.Topic, PartitionID: m.Partition, BrokerIDs: m.Replicas})
+	request := kmsg.NewPtrAlterPartitionAssignmentsRequest()
+	request.TimeoutMillis, request.AllowReplicationFactorChange = 10_000, false
+	for _, m := range moves {
+		p := kmsg.NewAlterPartitionAssignmentsRequestTopicPartition()
+		p.Partition = int32(m.Partition)
+		for _, id := range m.Replicas {
+			p.Replicas = append(p.Replicas, int32(id))
 		}
-		answer, err := c.AlterPartitionReassignments(ctx, req)
+		i := slices.IndexFunc(request.Topics, func(t kmsg.AlterPartitionAssignmentsRequestTopic) bool { return t.Topic == m.Topic })
+		if i < 0 {
+			t := kmsg.NewAlterPartitionAssignmentsRequestTopic()
+			t.Topic, i = m.Topic, len(request.Topics)
+			request.Topics = append(request.Topics, t)
+		}
+		request.Topics[i].Partitions = append(request.Topics[i].Partitions, p)
+	}
+	return k.with(ctx, fmt.Sprintf("move the replicas of %d partitions", len(moves)), func(c *kafka.Client) error {
+		answer, err := ask[*kmsg.AlterPartitionAssignmentsResponse](ctx, c, anyBroker, request, 1)
 		if err != nil {
 			return err
 		}
-		all := []error{answer.Error}
-		for _, r := range answer.PartitionResults {
-			if r.Error != nil {
-				all = append(all, fmt.Errorf("%s/%d: %w", r.Topic, r.PartitionID, r.Error))
+		all := []error{refusal(answer.ErrorCode, answer.ErrorMessage)}
+		for _, t := range answer.Topics {
+			for _, p := range t.Partitions {
+				if err := refusal(p.ErrorCode, p.ErrorMessage); err != nil {
+					all = append(all, fmt.Errorf("%s/%d: %w", t.Topic, p.Partition, err))
+				}
 			}
 		}
 		return errors.Join(all...)
@@ -130,7 +145,7 @@ func (k Kafka) ElectLeaders(ctx context.Context, partitions []operators.Move) er
 // holds some offline: so what is on it is looked at once more, straight before (I5).
 func (k Kafka) Unregister(ctx context.Context, broker int) error {
 	return k.with(ctx, fmt.Sprintf("unregister broker %d", broker), func(c *kafka.Client) error {
-		m, err := k.metadata(ctx, c)
+		m, err := k.metadata(ctx, c, anyBroker)
 		if err != nil {
 			return err
 		}
@@ -144,7 +159,7 @@ func (k Kafka) Unregister(ctx context.Context, broker int) error {
 		}
 		request := kmsg.NewPtrUnregisterBrokerRequest()
 		request.BrokerID = int32(broker)
-		answer, err := ask[*kmsg.UnregisterBrokerResponse](ctx, c, request, 0)
+		answer, err := ask[*kmsg.UnregisterBrokerResponse](ctx, c, anyBroker, request, 0)
 		if err != nil {
 			return err
 		}

@@ -47,9 +47,9 @@ type metadata struct {
 
 // metadata lists a broker from when the controller has let it in; from then on topics can be made. (A CreateTopics that only validates would
 // tell the same, but the Transport then waits for the topic to appear.)
-func (k Kafka) metadata(ctx context.Context, c *kafka.Client) (metadata, error) {
+func (k Kafka) metadata(ctx context.Context, c *kafka.Client, broker int) (metadata, error) {
 	var m metadata
-	answer, err := ask[*kmsg.MetadataResponse](ctx, c, kmsg.NewPtrMetadataRequest(), 12)
+	answer, err := ask[*kmsg.MetadataResponse](ctx, c, broker, kmsg.NewPtrMetadataRequest(), 12)
 	if err != nil {
 		return m, err
 	}
@@ -92,7 +92,7 @@ func ints(all []int32) []int {
 func (k Kafka) registered(ctx context.Context, c *kafka.Client, now time.Time) (map[int]operators.BrokerFact, error) {
 	request := kmsg.NewPtrDescribeClusterRequest()
 	request.IncludeFencedBrokers = true
-	answer, err := ask[*kmsg.DescribeClusterResponse](ctx, c, request, 2)
+	answer, err := ask[*kmsg.DescribeClusterResponse](ctx, c, anyBroker, request, 2)
 	if err == nil {
 		err = refusal(answer.ErrorCode, answer.ErrorMessage)
 	}
@@ -139,7 +139,7 @@ func (k Kafka) quorum(ctx context.Context, c *kafka.Client) (operators.Quorum, e
 	topic := kmsg.NewDescribeQuorumRequestTopic()
 	topic.Topic, topic.Partitions = "__cluster_metadata", []kmsg.DescribeQuorumRequestTopicPartition{{Partition: 0}}
 	request.Topics = append(request.Topics, topic)
-	answer, err := ask[*kmsg.DescribeQuorumResponse](ctx, c, request, 1)
+	answer, err := ask[*kmsg.DescribeQuorumResponse](ctx, c, anyBroker, request, 1)
 	if err == nil {
 		err = refusal(answer.ErrorCode, nil)
 	}
@@ -205,25 +205,77 @@ func foreign(all map[string]operators.Topic) map[string]operators.Topic {
 	return out
 }
 
-// underway adds to each partition what moves, and its min ISR. The list is asked for by name: without names kafka-go asks for none, and a drain
-// would look finished.
-func (k Kafka) underway(ctx context.Context, c *kafka.Client, partitions []operators.Partition, settings map[string]operators.Topic) ([]operators.Partition, error) {
+// looks is how often the partitions are read until all agree.
+const looks = 3
+
+// steady reads the partitions with what moves. Metadata shows where replicas are and where they come to alike, the list of moves is another
+// request, and a broker's Metadata may be behind the controller, who answers that list: a move that ended meanwhile would look like more
+// replicas than there are, or a broker like an empty one. So after the list every broker that serves is asked, and all must say what was read
+// before. A broker knows of a replica of its own before the controller counts it in sync: what it does not name and does not move is not on it.
+func (k Kafka) steady(ctx context.Context, c *kafka.Client, before metadata, settings map[string]operators.Topic) ([]operators.Partition, error) {
+	changed := ""
+	for range looks {
+		all, err := k.underway(ctx, c, before.partitions)
+		if err != nil {
+			return nil, err
+		}
+		after := before
+		changed = ""
+		for _, id := range before.brokers {
+			if after, err = k.metadata(ctx, c, id); err != nil {
+				return nil, k.failed(fmt.Sprintf("ask broker %d", id), err)
+			}
+			if changed = differs(before.partitions, after.partitions); changed != "" {
+				break
+			}
+		}
+		if changed == "" {
+			return all, least(all, settings)
+		}
+		before = after
+	}
+	return nil, k.failed("read the partitions", fmt.Errorf("not all brokers know the same replicas of %s yet", changed))
+}
+
+// differs names a partition that two looks show with other replicas; empty where there is none.
+func differs(a, b []operators.Partition) string {
+	if len(a) != len(b) {
+		return "all topics"
+	}
+	for i := range a {
+		if a[i].Name() != b[i].Name() || !slices.Equal(a[i].Replicas, b[i].Replicas) {
+			return a[i].Name()
+		}
+	}
+	return ""
+}
+
+// least adds the min ISR of their topics. One that was made since the settings were read is left for the next look.
+func least(all []operators.Partition, settings map[string]operators.Topic) error {
+	for i, p := range all {
+		n, err := strconv.Atoi(settings[p.Topic].Settings["min.insync.replicas"])
+		if err != nil {
+			return fmt.Errorf("read min.insync.replicas of topic %s: %w", p.Topic, err)
+		}
+		all[i].MinISR = n
+	}
+	return nil
+}
+
+// underway is the partitions with what moves. The list is asked for by name: without names kafka-go asks for none, and a drain would look
+// finished.
+func (k Kafka) underway(ctx context.Context, c *kafka.Client, partitions []operators.Partition) ([]operators.Partition, error) {
 	const what = "list the replicas that move"
 	req := &kafka.ListPartitionReassignmentsRequest{Topics: map[string]kafka.ListPartitionReassignmentsRequestTopic{}, Timeout: 5 * time.Second}
-	index := map[string]int{}
-	for i, p := range partitions {
+	out, index := slices.Clone(partitions), map[string]int{}
+	for i, p := range out {
 		index[p.Name()] = i
 		t := req.Topics[p.Topic]
 		t.PartitionIndexes = append(t.PartitionIndexes, p.Index)
 		req.Topics[p.Topic] = t
-		least, err := strconv.Atoi(settings[p.Topic].Settings["min.insync.replicas"])
-		if err != nil {
-			return nil, k.failed("read min.insync.replicas of topic "+p.Topic, err)
-		}
-		partitions[i].MinISR = least
 	}
-	if len(partitions) == 0 {
-		return partitions, nil
+	if len(out) == 0 {
+		return out, nil
 	}
 	answer, err := c.ListPartitionReassignments(ctx, req)
 	if err == nil {
@@ -238,8 +290,8 @@ func (k Kafka) underway(ctx context.Context, c *kafka.Client, partitions []opera
 			if !ok {
 				return nil, k.failed(what, fmt.Errorf("the answer holds %s/%d, which was not asked for", topic, p.PartitionIndex))
 			}
-			partitions[i].Replicas, partitions[i].Adding, partitions[i].Removing = p.Replicas, p.AddingReplicas, p.RemovingReplicas
+			out[i].Replicas, out[i].Adding, out[i].Removing = p.Replicas, p.AddingReplicas, p.RemovingReplicas
 		}
 	}
-	return partitions, nil
+	return out, nil
 }

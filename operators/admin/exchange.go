@@ -15,18 +15,27 @@ import (
 // longest answer that is read: metadata of some hundred thousand partitions.
 const longest = 64 << 20
 
+// anyBroker is whoever is connected already, or the address that was given.
+const anyBroker = -1
+
 // correlation numbers requests, so that an answer to another request is noticed.
 var correlation atomic.Int32
 
 // exchange carries one of kmsg's requests through kafka-go's Transport, which has no type for it or loses something of its answer: its Metadata
-// takes brokers that are down for broker 0. Any broker answers; the controller's business is forwarded by it.
+// takes brokers that are down for broker 0. The controller's business is forwarded by whichever broker is asked.
 type exchange struct {
+	broker   int32 // who is asked
 	request  kmsg.Request
 	response kmsg.Response
 }
 
 // ApiKey is the request's. The Transport only passes it on.
 func (e *exchange) ApiKey() protocol.ApiKey { return protocol.ApiKey(e.request.Key()) }
+
+// Broker routes it: -1 is any.
+func (e *exchange) Broker(protocol.Cluster) (protocol.Broker, error) {
+	return protocol.Broker{ID: e.broker}, nil
+}
 
 func (e *exchange) Required(map[protocol.ApiKey]int16) bool { return true }
 
@@ -57,9 +66,9 @@ func (e *exchange) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
 }
 
 // ask sends a request of a version that Kafka 4.3 speaks and returns its answer, whose own error codes are the caller's to read.
-func ask[T kmsg.Response](ctx context.Context, c *kafka.Client, request kmsg.Request, version int16) (T, error) {
+func ask[T kmsg.Response](ctx context.Context, c *kafka.Client, broker int, request kmsg.Request, version int16) (T, error) {
 	request.SetVersion(version)
-	e := &exchange{request: request, response: request.ResponseKind()}
+	e := &exchange{broker: int32(broker), request: request, response: request.ResponseKind()}
 	e.response.SetVersion(version)
 	var none T
 	if _, err := c.Transport.RoundTrip(ctx, c.Addr, e); err != nil {

@@ -33,7 +33,7 @@ func (k Kafka) Observe(ctx context.Context, now time.Time) operators.KafkaFacts 
 		return unknownKafka(err)
 	}
 	defer done()
-	meta, err := k.metadata(ctx, c)
+	meta, err := k.metadata(ctx, c, anyBroker)
 	if err != nil {
 		return unknownKafka(k.failed("ask", err))
 	}
@@ -46,7 +46,7 @@ func (k Kafka) Observe(ctx context.Context, now time.Time) operators.KafkaFacts 
 		return f
 	}
 	f.Topics = operators.Know(foreign(settings), now)
-	f.Partitions = know[[]operators.Partition](now)(k.underway(ctx, c, meta.partitions, settings))
+	f.Partitions = know[[]operators.Partition](now)(k.steady(ctx, c, meta, settings))
 	return f
 }
 
@@ -98,7 +98,7 @@ func (k Kafka) Topics(ctx context.Context) (map[string]operators.Topic, error) {
 		return nil, err
 	}
 	defer done()
-	meta, err := k.metadata(ctx, c)
+	meta, err := k.metadata(ctx, c, anyBroker)
 	if err != nil {
 		return nil, k.failed("list topics", err)
 	}
