@@ -167,28 +167,18 @@ func (s *spread) extremes(count func(int) int) (high, low int) {
 }
 
 // shift moves one replica of a topic between two brokers, the first of which has more of it: so a partition is there that lies on the one
-// and not on the other. One that moves already is preferred, since its data is not there yet.
+// and not on the other. One that does not move yet is preferred: what moves must come to its end first.
 func (s *spread) shift(topic string, from, to int) {
 	best := -1
 	for _, i := range s.of[topic] {
 		if !slices.Contains(s.goal[i], from) || slices.Contains(s.goal[i], to) {
 			continue
 		}
-		if best < 0 || !s.stays(best, from) && s.stays(i, from) {
+		if best < 0 || s.all[best].Moving() && !s.all[i].Moving() {
 			best = i
-		}
-		if !s.stays(i, from) {
-			best = i
-			break
 		}
 	}
 	s.put(best, from, to)
-}
-
-// stays reports whether the partition has data on the broker already.
-func (s *spread) stays(i, id int) bool {
-	p := s.all[i]
-	return slices.Contains(p.Replicas, id) && !slices.Contains(p.Adding, id)
 }
 
 // levelLeaders: the first replica is the preferred leader. Along the shortest chain of partitions that two brokers share, leadership is passed
