@@ -25,6 +25,7 @@ type rendered struct {
 	roles    []rbacv1.Role
 	cluster  []rbacv1.ClusterRole
 	bindings []rbacv1.RoleBinding
+	wide     []rbacv1.ClusterRoleBinding
 }
 
 func read(t *testing.T, name string) rendered {
@@ -54,6 +55,8 @@ func read(t *testing.T, name string) rendered {
 			out.cluster = append(out.cluster, strictly[rbacv1.ClusterRole](t, doc))
 		case "RoleBinding":
 			out.bindings = append(out.bindings, strictly[rbacv1.RoleBinding](t, doc))
+		case "ClusterRoleBinding":
+			out.wide = append(out.wide, strictly[rbacv1.ClusterRoleBinding](t, doc))
 		case "":
 		default:
 			t.Errorf("%s: the chart renders a %s, which no test looks at", name, kind.Kind)
@@ -131,15 +134,26 @@ func TestSelectorsMatchAndNamesMeet(t *testing.T) {
 		if set.Spec.ServiceName != service.Name || set.Spec.Template.Spec.ServiceAccountName != account.Name {
 			t.Errorf("%s: the StatefulSet names the service %q and the account %q", name, set.Spec.ServiceName, set.Spec.Template.Spec.ServiceAccountName)
 		}
+		if len(r.wide) != len(r.cluster) {
+			t.Errorf("%s: %d ClusterRoles have %d bindings", name, len(r.cluster), len(r.wide))
+		}
+		for i, b := range r.wide {
+			if len(b.Subjects) != 1 || b.Subjects[0].Name != account.Name || b.Subjects[0].Namespace != account.Namespace || b.RoleRef.Name != r.cluster[i].Name {
+				t.Errorf("%s: the binding is %+v", name, b)
+			}
+		}
 		if s := binding.Subjects; len(s) != 1 || s[0].Name != account.Name || s[0].Namespace != account.Namespace || binding.RoleRef.Name != r.roles[0].Name {
 			t.Errorf("%s: the binding is %+v", name, binding)
 		}
 	}
 }
 
+// used is what the packages that the server runs declare.
+var used = slices.Concat(kubernetes.Rules)
+
 // TestThePermissionsAreThoseThatTheCodeUses: neither more nor fewer. The client of each package sends nothing that its rules do not name.
 func TestThePermissionsAreThoseThatTheCodeUses(t *testing.T) {
-	want := granted(kubernetes.Rules)
+	want := granted(used)
 	for name := range cases(t) {
 		r := read(t, name)
 		var got []string
@@ -150,6 +164,9 @@ func TestThePermissionsAreThoseThatTheCodeUses(t *testing.T) {
 			got = append(got, flat(t, role.Rules, true)...)
 		}
 		slices.Sort(got)
+		if twice := slices.Compact(slices.Clone(got)); len(twice) != len(got) {
+			t.Errorf("%s: the chart grants something twice: %v", name, got)
+		}
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: the chart grants\n%s\nthe code uses\n%s", name, strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
@@ -164,7 +181,7 @@ func granted(rules []kube.Rule) []string {
 		}
 	}
 	slices.Sort(out)
-	return out
+	return slices.Compact(out) // two packages may use the same
 }
 
 func flat(t *testing.T, rules []rbacv1.PolicyRule, cluster bool) []string {

@@ -33,6 +33,7 @@ type answer struct {
 	reason string
 	header map[string]string
 	body   any
+	hang   bool     // no answer comes until the client gives up
 	cut    bool     // the connection is closed instead
 	stream []string // the lines of a watch, which then ends
 }
@@ -70,6 +71,10 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if a.fault != nil {
 		if f := a.fault(asked, name); f != nil {
 			a.mu.Unlock()
+			if f.hang {
+				<-r.Context().Done()
+				return
+			}
 			f.write(w)
 			return
 		}

@@ -36,6 +36,7 @@ type Config struct {
 	Log       *slog.Logger
 	Tick      time.Duration      // how often the server's word is compared with each status; default 1 s
 	Resync    time.Duration      // how often an object is applied again, with files that may have changed; default 10 s
+	Call      time.Duration      // how long one answer of the API server may take; default 15 s
 	Seen      func(kube.Request) // is told each request; may be nil
 }
 
@@ -68,12 +69,28 @@ func New(cfg Config) (*Controller, error) {
 	if cfg.Resync == 0 {
 		cfg.Resync = 10 * time.Second
 	}
+	if cfg.Call == 0 {
+		cfg.Call = 15 * time.Second
+	}
 	client, err := dynamic.NewForConfig(kube.Guard(cfg.Rest, Rules, cfg.Seen))
 	if err != nil {
 		return nil, fmt.Errorf("make a client of the Kubernetes API: %w", err)
 	}
 	return &Controller{cfg: cfg, known: map[string]*item{}, gone: map[string]string{},
 		objects: client.Resource(stackResource).Namespace(cfg.Namespace), maps: client.Resource(mapResource).Namespace(cfg.Namespace)}, nil
+}
+
+// call bounds one request: an API server that never answers must not hold up all objects.
+func call[T any](ctx context.Context, c *Controller, ask func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.Call, fmt.Errorf("no answer within %s", c.cfg.Call))
+	defer cancel()
+	return ask(ctx)
+}
+
+func (c *Controller) get(ctx context.Context, name string) (*unstructured.Unstructured, error) {
+	return call(ctx, c, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		return c.objects.Get(ctx, name, metav1.GetOptions{})
+	})
 }
 
 // Run watches until ctx ends. An API server that is away or refuses is asked again, ever less often.
@@ -115,12 +132,16 @@ func (c *Controller) session(ctx context.Context) (lasted bool, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 11*time.Minute) // a server that forgot its own limit is left
 	defer cancel()
+	patience := time.AfterFunc(c.cfg.Call, cancel) // until the watch is open
 	seconds := int64(600)
 	w, err := c.objects.Watch(ctx, metav1.ListOptions{ResourceVersion: c.version, AllowWatchBookmarks: true, TimeoutSeconds: &seconds})
 	if err != nil {
 		return false, err
 	}
 	defer w.Stop()
+	if !patience.Stop() {
+		return false, fmt.Errorf("watch Stack objects: no answer within %s", c.cfg.Call)
+	}
 	if c.down != "" {
 		c.cfg.Log.Info("the Kubernetes API answers again", "namespace", c.cfg.Namespace)
 		c.down = ""
@@ -147,7 +168,9 @@ func (c *Controller) session(ctx context.Context) (lasted bool, err error) {
 
 // list asks for the latest state, not for one that a cache may hold.
 func (c *Controller) list(ctx context.Context) error {
-	found, err := c.objects.List(ctx, metav1.ListOptions{})
+	found, err := call(ctx, c, func(ctx context.Context) (*unstructured.UnstructuredList, error) {
+		return c.objects.List(ctx, metav1.ListOptions{})
+	})
 	if err != nil {
 		return err
 	}
@@ -269,7 +292,7 @@ func (c *Controller) account(name string, it *item, err error, now time.Time) {
 
 // end stops what an object left behind; whether it is gone is asked of the API server itself, since a list may lag.
 func (c *Controller) end(ctx context.Context, uid, name string) error {
-	o, err := c.objects.Get(ctx, name, metav1.GetOptions{})
+	o, err := c.get(ctx, name)
 	switch {
 	case err == nil && string(o.GetUID()) == uid:
 		delete(c.gone, uid)

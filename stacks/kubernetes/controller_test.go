@@ -126,7 +126,7 @@ func newWorld(t *testing.T) *world {
 // start runs a controller until the test ends.
 func (w *world) start() {
 	w.t.Helper()
-	c, err := New(Config{Rest: w.api.serve(), Namespace: "n", Server: w.weir, Log: slog.New(slog.NewTextHandler(w, nil)), Tick: 5 * time.Millisecond, Resync: 20 * time.Millisecond,
+	c, err := New(Config{Rest: w.api.serve(), Namespace: "n", Server: w.weir, Log: slog.New(slog.NewTextHandler(w, nil)), Tick: 5 * time.Millisecond, Call: 300 * time.Millisecond, Resync: 20 * time.Millisecond,
 		Seen: func(r kube.Request) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -352,6 +352,8 @@ func TestFaultsOfTheAPIServer(t *testing.T) {
 		"500":                                times(5, answer{code: 500, reason: "InternalError"}),
 		"503":                                times(5, answer{code: 503, reason: "ServiceUnavailable"}),
 		"connections that break":             times(5, answer{cut: true}),
+		"answers that never come":            times(3, answer{hang: true}),
+		"a watch that does not open":         only("watch stacks", times(2, answer{hang: true})),
 		"504 of a list":                      only("list stacks", times(3, answer{code: 504, reason: "Timeout"})),
 		"403 of a watch":                     only("watch stacks", times(3, answer{code: 403, reason: "Forbidden"})),
 		"410 of a watch":                     only("watch stacks", times(3, answer{code: 410, reason: "Expired"})),

@@ -87,7 +87,9 @@ func (c *Controller) read(ctx context.Context, o *unstructured.Unstructured) (Ob
 	if len(refs) == 0 {
 		return out, nil
 	}
-	files, err := c.maps.Get(ctx, out.Name, metav1.GetOptions{})
+	files, err := call(ctx, c, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		return c.maps.Get(ctx, out.Name, metav1.GetOptions{})
+	})
 	if apierrors.IsNotFound(err) {
 		return out, fault.Invalid("E-FILE", "read stack", out.Name, fault.AtPos(refs[0].Pos),
 			fault.Causef("its files are looked for in the ConfigMap %s, which is not there", out.Name),
@@ -148,7 +150,7 @@ func (c *Controller) finish(ctx context.Context, it *item) error {
 
 // finalizers changes the finalizers of an object; a conflict is decided again on a fresh read (I8).
 func (c *Controller) finalizers(ctx context.Context, it *item, change func([]string) []string) error {
-	return c.write(ctx, it, func(o *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	return c.write(ctx, it, func(ctx context.Context, o *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 		next := o.DeepCopy()
 		next.SetFinalizers(change(next.GetFinalizers()))
 		return c.objects.Update(ctx, next, metav1.UpdateOptions{})
@@ -157,10 +159,10 @@ func (c *Controller) finalizers(ctx context.Context, it *item, change func([]str
 
 // write carries out an update that names the revision it was made for. Where that is no longer the latest, the object is read afresh and the
 // update made anew; an object that became another (a new uid, a deletion that began) is left to the next pass.
-func (c *Controller) write(ctx context.Context, it *item, update func(*unstructured.Unstructured) (*unstructured.Unstructured, error)) error {
+func (c *Controller) write(ctx context.Context, it *item, update func(context.Context, *unstructured.Unstructured) (*unstructured.Unstructured, error)) error {
 	const attempts = 5
 	for i := 0; ; i++ {
-		next, err := update(it.object)
+		next, err := call(ctx, c, func(ctx context.Context) (*unstructured.Unstructured, error) { return update(ctx, it.object) })
 		if err == nil {
 			it.object = next
 			return nil
@@ -168,7 +170,7 @@ func (c *Controller) write(ctx context.Context, it *item, update func(*unstructu
 		if !apierrors.IsConflict(err) || i == attempts-1 {
 			return err
 		}
-		fresh, err := c.objects.Get(ctx, it.object.GetName(), metav1.GetOptions{})
+		fresh, err := c.get(ctx, it.object.GetName())
 		if err != nil {
 			return err
 		}

@@ -27,7 +27,7 @@ func (c *Controller) tell(ctx context.Context, it *item, now time.Time) error {
 			s.Phase = "starting"
 		}
 	}
-	return c.write(ctx, it, func(o *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	return c.write(ctx, it, func(ctx context.Context, o *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 		status := render(o, it.verdict, s, now)
 		if equality.Semantic.DeepEqual(o.Object["status"], status) {
 			return o, nil

@@ -29,6 +29,7 @@ import (
 	"github.com/weir-project/weir/internal/store"
 	"github.com/weir-project/weir/resources"
 	"github.com/weir-project/weir/resources/server"
+	"github.com/weir-project/weir/stacks/kubernetes"
 )
 
 // Config says where the server lives.
@@ -58,6 +59,7 @@ type Daemon struct {
 	pool    *connect.Pool
 	certs   clientCertificates
 	group   *lifecycle.Group
+	objects *kubernetes.Controller // nil: no cluster is followed
 	url     string
 	pid     int
 	term    uint64
@@ -77,6 +79,9 @@ type Daemon struct {
 func Run(ctx context.Context, cfg Config) (err error) {
 	d := &Daemon{cfg: cfg, pid: os.Getpid(), work: make(chan func(), 64), wake: make(chan struct{}, 1), ended: make(chan struct{}),
 		stacks: map[string]*stack{}, workers: map[string]*worker{}, pool: connect.NewPool("weir-server")}
+	if err := d.follow(); err != nil {
+		return err
+	}
 	if err := d.open(ctx); err != nil {
 		return err
 	}
@@ -173,10 +178,8 @@ func (d *Daemon) start(ctx context.Context) error {
 			return err
 		}
 	}
-	if d.cfg.Kubernetes != nil {
-		if err := d.startObjects(); err != nil {
-			return err
-		}
+	if d.objects != nil {
+		d.group.Go("stack objects", d.objects.Run)
 	}
 	return d.announce()
 }

@@ -19,19 +19,20 @@ type Kubernetes struct {
 	Namespace  string // empty: the context's, or the pod's
 }
 
-// startObjects follows the Stack objects of the namespace.
-func (d *Daemon) startObjects() error {
+// follow finds the cluster before anything is opened: a server that cannot find it leaves nothing behind (I7).
+func (d *Daemon) follow() (err error) {
+	if d.cfg.Kubernetes == nil {
+		return nil
+	}
 	config, namespace, err := kube.Load(d.cfg.Kubernetes.Kubeconfig, d.cfg.Kubernetes.Namespace)
 	if err != nil {
 		return err
 	}
-	c, err := kubernetes.New(kubernetes.Config{Rest: config, Namespace: namespace, Server: objects{d}, Log: d.cfg.Log})
-	if err != nil {
-		return err
+	d.objects, err = kubernetes.New(kubernetes.Config{Rest: config, Namespace: namespace, Server: objects{d}, Log: d.cfg.Log})
+	if err == nil {
+		d.cfg.Log.Info("following Stack objects", "namespace", namespace, "server", config.Host)
 	}
-	d.group.Go("stack objects", c.Run)
-	d.cfg.Log.Info("following Stack objects", "namespace", namespace, "server", config.Host)
-	return nil
+	return err
 }
 
 // objects is the daemon as Stack objects see it. What they ask takes the same road as a command's request.
