@@ -149,7 +149,7 @@ func ResourceSchema() Schema {
 	name := doc.at("metadata", "name").schema()
 	delete(name, "description")
 	properties["metadata"] = Schema{"type": "object", "properties": Schema{"name": name}}
-	properties["status"] = StatusDeclaration().schema()
+	properties["status"] = StatusSchema()
 	s["required"] = []any{"spec"}
 
 	services := properties["spec"].(Schema)["properties"].(Schema)["services"].(Schema)

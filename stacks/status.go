@@ -21,7 +21,7 @@ func StatusDeclaration() Field {
 			{Name: "version", Kind: Text, Doc: "version that is wanted"},
 			{Name: "size", Kind: Whole, Doc: "how many tasks are wanted"},
 			{Name: "ready", Kind: Whole, Doc: "how many are ready"},
-			{Name: "state", Kind: Text, Doc: "waiting, deploying, ready, recovering, stopped or failed"},
+			{Name: "state", Kind: Text, Doc: "waiting, deploying, scaling, updating, ready, recovering or stopped"},
 			{Name: "endpoint", Kind: Text, Doc: "where its clients find it"},
 			reason,
 		}},
@@ -33,6 +33,9 @@ func StatusDeclaration() Field {
 		}},
 	}}
 }
+
+// StatusSchema is the schema of the status alone.
+func StatusSchema() Schema { return StatusDeclaration().schema() }
 
 // Group, Plural and the rest name the custom resource.
 const (
