@@ -11,6 +11,7 @@ import (
 
 	"github.com/weir-project/weir/internal/cli/api"
 	"github.com/weir-project/weir/operators/autoscale"
+	"github.com/weir-project/weir/stacks"
 )
 
 const scaledStack = `apiVersion: weir.dev/v1
@@ -31,7 +32,7 @@ kind: Pipeline
 metadata: {name: load}
 spec:
   channels:
-    numbers: {kafka: {service: events, partitions: 12}}
+    numbers: {kafka: {service: events, partitions: 12, key: [value]}}
     seen:    %s
   stages:
     offer:
@@ -60,6 +61,31 @@ func heavy(powers int) string {
           - {type: Filter, config: {language: python, keep: value %% 100000 == 0}}
           - {type: WriteToChannel, config: {channel: seen}}
 `, strings.Join(terms, " + "))
+}
+
+// followed is a load of more than one core, for two and a half minutes; saturating one that a Cassandra on a few cores does not take.
+func followed() (stack, pipeline string) {
+	return fmt.Sprintf(scaledStack, ""), fmt.Sprintf(offering, "{kafka: {service: events, partitions: 1}}", 20000*150, 20000) + heavy(500)
+}
+
+func saturating() (stack, pipeline string) {
+	return fmt.Sprintf(scaledStack, `serving: {operator: cassandra, version: "5.0", nodes: 1, storage: 2Gi}`),
+		fmt.Sprintf(offering, "{cassandra: {service: serving, keyspace: load, partition_key: [value]}}", 10_000_000, 100_000) + "          - {type: WriteToChannel, config: {channel: seen}}\n"
+}
+
+// The long proofs run seldom: what they bring up must compile every day.
+func TestTheStacksOfTheLongProofsCompile(t *testing.T) {
+	for name, documents := range map[string]func() (string, string){"followed": followed, "saturating": saturating} {
+		stack, pipeline := documents()
+		r, err := stacks.Resolve(stacks.Bundle{File: "load-stack.yaml", Dir: t.TempDir(), Source: []byte(stack), Files: map[string][]byte{"load.yaml": []byte(pipeline)}})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if v, ok := r.Stack.Service("workers"); !ok || !v.Ranges() || v.Cores != 1 || len(r.Graphs) != 1 || r.Graphs[0].Stages[1].Fragments[0].Slots != 12 {
+			t.Errorf("%s: %+v", name, v)
+		}
+	}
 }
 
 // bring writes the documents and brings the stack up.
@@ -107,7 +133,7 @@ func (w *install) awaitScaling(what string, within time.Duration, ok func(api.Sc
 func TestWorkersFollowTheLoad(t *testing.T) {
 	verifying(t)
 	w := newInstall(t)
-	w.bring(fmt.Sprintf(scaledStack, ""), fmt.Sprintf(offering, "{kafka: {service: events, partitions: 1}}", 20000*150, 20000)+heavy(700))
+	w.bring(followed())
 	up, took := w.awaitScaling("more workers", 4*time.Minute, func(s api.Scaling) bool { return s.Workers > 1 })
 	first := up.Changes[0]
 	t.Logf("%d to %d workers %s after the stack was up:\n%s", first.Workers, first.Want, took.Round(time.Second), first.Reason)
@@ -132,8 +158,7 @@ func TestWorkersFollowTheLoad(t *testing.T) {
 func TestNoWorkerIsAddedInFrontOfASaturatedCassandra(t *testing.T) {
 	verifying(t)
 	w := newInstall(t)
-	w.bring(fmt.Sprintf(scaledStack, `serving: {operator: cassandra, version: "5.0", nodes: 1, storage: 2Gi}`),
-		fmt.Sprintf(offering, "{cassandra: {service: serving, keyspace: load, partition_key: [value]}}", 10_000_000, 100_000)+"          - {type: WriteToChannel, config: {channel: seen}}\n")
+	w.bring(saturating())
 	s, _ := w.awaitScaling("a refusal that names the sink", 3*time.Minute, func(s api.Scaling) bool {
 		return s.Last != nil && s.Last.Verdict == autoscale.Refused && strings.Contains(s.Reason.String(), "is held by the sink cassandra serving (table load.seen)")
 	})
