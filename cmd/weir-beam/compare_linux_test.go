@@ -335,7 +335,10 @@ func TestAPlantedBugIsFound(t *testing.T) {
 				t.Fatalf("there is no %s in the graph", plant[0])
 			}
 			onBeam, err := runGraph(t, *g, dir)
-			if err == nil && diff(native, onBeam) == "" {
+			if err != nil {
+				t.Fatal("the run failed, so nothing was compared: ", err)
+			}
+			if diff(native, onBeam) == "" {
 				t.Error("the comparison did not find it")
 			}
 		})
