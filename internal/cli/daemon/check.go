@@ -48,12 +48,12 @@ func (d *Daemon) check(old *stack, r *stacks.Resolved, replay string) error {
 	}
 	for _, v := range old.resolved.Stack.Services {
 		if _, ok := r.Stack.Service(v.Name); !ok {
-			errs.Add(fault.Invalid("E-REMOVE", "apply stack", r.Stack.Name, fault.Causef("service %q is no longer in the file, and this version removes no service from a stack", v.Name), fault.Hint("keep it, or begin anew after weir down --purge")))
+			errs.Add(fault.Invalid("E-REMOVE", "apply stack", r.Stack.Name, fault.Causef("service %q is no longer in the file, and this version removes no service from a stack", v.Name), fault.Hint(old.anew())))
 		}
 	}
 	for _, p := range old.pipelines {
 		if !slices.ContainsFunc(r.Graphs, func(g *physical.Graph) bool { return g.Pipeline == p.name }) {
-			errs.Add(fault.Invalid("E-REMOVE", "apply stack", r.Stack.Name, fault.Causef("pipeline %q is no longer in the file, and this version removes none from a stack", p.name), fault.Hint("keep it, or begin anew after weir down --purge")))
+			errs.Add(fault.Invalid("E-REMOVE", "apply stack", r.Stack.Name, fault.Causef("pipeline %q is no longer in the file, and this version removes none from a stack", p.name), fault.Hint(old.anew())))
 		}
 	}
 	for _, g := range r.Graphs {
@@ -67,6 +67,14 @@ func (d *Daemon) check(old *stack, r *stacks.Resolved, replay string) error {
 		}
 	}
 	return errs.Err()
+}
+
+// anew is how a stack is begun without what it had.
+func (s *stack) anew() string {
+	if s.origin() != nil {
+		return "keep it, or give the object another name"
+	}
+	return "keep it, or begin anew after weir down --purge"
 }
 
 // checkFit refuses a pod that fits on no agent, and more pods than there is room for beside all others that shall run.
