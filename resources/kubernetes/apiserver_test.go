@@ -1,6 +1,7 @@
 package kubernetes
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -37,11 +38,9 @@ type world struct {
 	forgot  int // versions up to this one are "too old" for a watch
 
 	// fault may answer a request itself, and says so. It holds no lock.
-	fault func(w http.ResponseWriter, r *http.Request, asked kube.Request) bool
-	// lag makes lists answer as of an older version: the stale read.
-	lag     func(asked kube.Request) (objects map[string]thing, version int, stale bool)
-	mute    bool // kubelets say nothing
-	repeats int  // each event is sent this many times more
+	fault   func(w http.ResponseWriter, r *http.Request, asked kube.Request) bool
+	repeats int            // each event is sent this many times more
+	watches map[string]int // that are open, by resource
 }
 
 type happened struct {
@@ -53,7 +52,7 @@ type happened struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{objects: map[string]thing{}, version: 100}
+	w := &world{objects: map[string]thing{}, version: 100, watches: map[string]int{}}
 	w.changed = sync.NewCond(&w.mu)
 	srv := httptest.NewServer(http.HandlerFunc(w.serve))
 	t.Cleanup(func() {
@@ -79,14 +78,39 @@ func (w *world) answer(rw http.ResponseWriter, o any) {
 
 var kinds = map[string]string{"pods": "Pod", "nodes": "Node", "secrets": "Secret", "configmaps": "ConfigMap", "persistentvolumeclaims": "PersistentVolumeClaim", "services": "Service"}
 
+// serve is the server; what comes by way of /faulty has faults.
 func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
+	rest, faulty := strings.CutPrefix(r.URL.Path, "/faulty")
+	r.URL.Path = rest
 	asked := kube.Parse(r)
 	w.mu.Lock()
 	fault := w.fault
 	w.mu.Unlock()
-	if fault != nil && fault(rw, r, asked) {
+	if faulty && fault != nil && fault(rw, r, asked) {
 		return
 	}
+	w.do(rw, r, asked)
+}
+
+// snapshot keeps a request beyond its connection.
+func snapshot(r *http.Request) *http.Request {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		panic(err)
+	}
+	out := r.Clone(context.Background())
+	out.Body = io.NopCloser(bytes.NewReader(body))
+	return out
+}
+
+// watching is how many watches of a resource are open.
+func (w *world) watching(resource string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.watches[resource]
+}
+
+func (w *world) do(rw http.ResponseWriter, r *http.Request, asked kube.Request) {
 	if asked.Verb == "watch" {
 		w.watch(rw, r, asked)
 		return
@@ -206,9 +230,6 @@ func (w *world) run(at, node string) {
 	o := clone(w.objects[at])
 	o["spec"].(thing)["nodeName"] = node
 	w.put("pods", at, "MODIFIED", o)
-	if w.mute {
-		return
-	}
 	o["status"] = thing{"phase": "Running", "containerStatuses": []any{thing{"name": container, "image": "i", "imageID": "i", "ready": true, "restartCount": 0,
 		"state": thing{"running": thing{"startedAt": time.Now().UTC().Format(time.RFC3339)}}}}}
 	w.put("pods", at, "MODIFIED", o)
@@ -279,7 +300,7 @@ func (w *world) remove(rw http.ResponseWriter, base, at string, o thing, body []
 		metaOf(o)["deletionTimestamp"] = time.Now().UTC().Format(time.RFC3339)
 		o = w.put(base, at, "MODIFIED", o)
 		w.answer(rw, o)
-		if _, there := w.objects["nodes//"+node]; there && !w.mute { // its kubelet has stopped it
+		if _, there := w.objects["nodes//"+node]; there { // its kubelet has stopped it
 			w.drop(base, at, o)
 		}
 		return
@@ -310,12 +331,10 @@ func selected(r *http.Request, o thing) bool {
 }
 
 func (w *world) list(rw http.ResponseWriter, r *http.Request, asked kube.Request) {
-	objects, version := w.objects, w.version
-	if w.lag != nil {
-		if old, then, stale := w.lag(asked); stale {
-			objects, version = old, then
-		}
-	}
+	w.answerList(rw, r, asked, w.objects, w.version)
+}
+
+func (w *world) answerList(rw http.ResponseWriter, r *http.Request, asked kube.Request, objects map[string]thing, version int) {
 	items := []any{}
 	for _, at := range slices.Sorted(maps.Keys(objects)) {
 		if strings.HasPrefix(at, asked.Resource+"/"+asked.Namespace) && selected(r, objects[at]) {
@@ -323,6 +342,12 @@ func (w *world) list(rw http.ResponseWriter, r *http.Request, asked kube.Request
 		}
 	}
 	w.answer(rw, thing{"kind": kinds[asked.Resource] + "List", "apiVersion": "v1", "metadata": thing{"resourceVersion": strconv.Itoa(version)}, "items": items})
+}
+
+func (w *world) count(resource string, n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.watches[resource] += n
 }
 
 // watch sends what happened since a version, and goes on until its time is over.
@@ -333,6 +358,8 @@ func (w *world) watch(rw http.ResponseWriter, r *http.Request, asked kube.Reques
 		refuse(rw, 400, metav1.StatusReasonBadRequest, "no version, or no time-out: %v %v", err, err2)
 		return
 	}
+	w.count(asked.Resource, 1)
+	defer w.count(asked.Resource, -1)
 	ends := time.Now().Add(time.Duration(seconds) * time.Second)
 	wake := time.AfterFunc(time.Until(ends), w.changed.Broadcast)
 	defer wake.Stop()

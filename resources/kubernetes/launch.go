@@ -22,10 +22,26 @@ func (l *life) start(ctx context.Context, info resources.TaskInfo) error {
 		return context.Cause(ctx) // the next life finds the pod, or that there is none
 	}
 	l.log.Warn("a task was not launched", "task", info.ID, "err", tell(err))
-	// Whatever was made of it is deleted. A pod that a lost call makes later is found by the watch, and deleted then.
-	name := podName(l.at.install, info.ID)
-	l.warn("what was made of a launch stays behind", errors.Join(l.fleet.api.remove(ctx, "pods", name, "", ""), l.fleet.api.remove(ctx, "secrets", name, "", "")))
+	l.warn("what was made of a launch stays behind", l.undo(ctx, info.ID))
 	return l.perform(ctx, l.pure.Observe(l.fleet.config.Now(), info.ID, agent.Observation{Event: agent.StartFailed, Reason: agent.ReasonLaunch, Message: tell(err)}))
+}
+
+// undo deletes what was made of a launch. A pod that a lost call makes later is found by the watch, and deleted then; one that has the name
+// and is not this task's stays as it is.
+func (l *life) undo(ctx context.Context, id resources.TaskID) error {
+	name := podName(l.at.install, id)
+	var p corev1.Pod
+	err := l.fleet.api.get(ctx, "pods", name, &p)
+	if err == nil {
+		if found, err := taskOf(&p); err != nil || found.ID != id {
+			return nil //nolint:nilerr // what cannot be read is not this task's
+		}
+		err = l.fleet.api.remove(ctx, "pods", name, p.UID, "")
+	}
+	if apierrors.IsNotFound(err) {
+		err = nil
+	}
+	return errors.Join(err, l.fleet.api.remove(ctx, "secrets", name, "", ""))
 }
 
 // launch makes the Secret, the pod, and the binding, in this order: a pod without its Secret could never start, and a pod that is bound

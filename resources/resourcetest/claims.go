@@ -161,9 +161,9 @@ func adopted(t testing.TB, rig Rig) {
 func (f *Framework) started(id resources.TaskID) {
 	f.t.Helper()
 	f.Wait(id, resources.Running)
-	for deadline := time.Now().Add(patience); f.rig.Launches(f.t, id) == 0; time.Sleep(5 * time.Millisecond) { // a bounded poll
+	for deadline := time.Now().Add(patienceOf(f.t)); f.rig.Launches(f.t, id) == 0; time.Sleep(5 * time.Millisecond) { // a bounded poll
 		if time.Now().After(deadline) {
-			f.t.Fatalf("task %s is RUNNING and has not begun within %s", id, patience)
+			f.t.Fatalf("task %s is RUNNING and has not begun within %s", id, patienceOf(f.t))
 		}
 	}
 }
@@ -226,6 +226,8 @@ func once(t testing.TB, rig Rig) {
 	f.started("once.1")
 	f.Call(resources.Call{Type: resources.CallKill, Task: "once.1"})
 	f.Wait("once.1", resources.Killed)
+	f.LaunchSoon(Task("once.0"))
+	f.started("once.0") // so the agent has heard that the end of once.1 is known
 	// The master forgets, the agent begins anew from what it left: the id stays used.
 	rig.StopAgent(t)
 	rig.RestartMaster(t)
@@ -245,6 +247,8 @@ func once(t testing.TB, rig Rig) {
 	}
 	f.launches("once.1", 1)
 	f.launches("once.2", 0)
+	f.Call(resources.Call{Type: resources.CallKill, Task: "once.0"})
+	f.Wait("once.0", resources.Killed)
 }
 
 func deposed(t testing.TB, rig Rig) {
@@ -372,9 +376,9 @@ func destroyed(t testing.TB, rig Rig) {
 	if len(o.Resources.Reservations()) > 0 {
 		t.Errorf("after UNRESERVE the offer still has %s", o.Resources.Reservations())
 	}
-	for deadline := time.Now().Add(patience); rig.Volume(t, "drops-0-data"); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patienceOf(t)); rig.Volume(t, "drops-0-data"); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("the destroyed volume is still there after %s", patience)
+			t.Fatalf("the destroyed volume is still there after %s", patienceOf(t))
 		}
 	}
 }

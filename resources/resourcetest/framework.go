@@ -108,7 +108,7 @@ func (f *Framework) Try(c resources.Call) error {
 // until takes events until done says so.
 func (f *Framework) until(what string, done func() bool) {
 	f.t.Helper()
-	timeout := time.NewTimer(patience)
+	timeout := time.NewTimer(patienceOf(f.t))
 	defer timer(timeout)
 	for !done() {
 		select {
@@ -118,7 +118,7 @@ func (f *Framework) until(what string, done func() bool) {
 			}
 			f.take(e)
 		case <-timeout.C:
-			f.t.Fatalf("no %s within %s; last statuses: %s", what, patience, f.describe())
+			f.t.Fatalf("no %s within %s; last statuses: %s", what, patienceOf(f.t), f.describe())
 		}
 	}
 }

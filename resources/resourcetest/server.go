@@ -95,7 +95,10 @@ func (s *Server) start(t testing.TB, term uint64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Address, s.Master = l.Addr().String(), m
+	if s.Address == "" { // links read it from now on
+		s.Address = l.Addr().String()
+	}
+	s.Master = m
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
