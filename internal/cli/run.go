@@ -16,7 +16,10 @@ import (
 	"github.com/weir-project/weir/internal/cli/connect"
 	"github.com/weir-project/weir/internal/console"
 	"github.com/weir-project/weir/internal/fault"
+	"github.com/weir-project/weir/internal/security"
 	"github.com/weir-project/weir/operators"
+	"github.com/weir-project/weir/operators/admin"
+	"github.com/weir-project/weir/operators/stream"
 	"github.com/weir-project/weir/pipelines/compile"
 	"github.com/weir-project/weir/pipelines/engine"
 	"github.com/weir-project/weir/pipelines/graph"
@@ -28,7 +31,7 @@ func (a *app) runCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "run FILE", Short: "Run a pipeline here and now, in this process, with no server", Args: args(1, 1),
 		Long: `Executes a Beam YAML file from its sources to its sinks and ends. Files need no server and no JVM; channels of a deployed pipeline
-("flights/delays") are read from the running stack.`,
+("flights/delays"), and a Kafka or a NATS of a running stack (STACK/SERVICE), are reached through its server.`,
 		Example: "  weir run my-pipeline.yaml\n  weir run stacks/catalog/flights/worst.yaml",
 		RunE: func(c *cobra.Command, argv []string) error {
 			src, err := readInput(argv[0], stacks.MaxSource)
@@ -84,6 +87,10 @@ func (l *channels) get(ref string) (physical.Channel, bool) {
 
 // connection asks how the service of a running stack, STACK/SERVICE, is reached.
 func (l *channels) connection(name string) (c physical.Connection, err error) {
+	if !strings.Contains(name, "/") {
+		return c, fault.Invalid("E-SERVICE", "connect to service", name, fault.Causef("it is a service of a stack, and this file is run without one"),
+			fault.Hint("write `service: STACK/"+name+"` for a running stack's, or where it is with `url:`; or list the file under `pipelines:` of the stack"))
+	}
 	client, err := l.client()
 	if err != nil {
 		return c, err
@@ -91,8 +98,8 @@ func (l *channels) connection(name string) (c physical.Connection, err error) {
 	if err := client.Do(l.ctx, "GET", "/v1/connections/"+name, nil, &c); err != nil {
 		return c, err
 	}
-	if c.Operator != operators.Kafka {
-		return c, fault.Invalid("E-SERVICE", "connect to service", name, fault.Causef("it is a %s, and a Kafka is asked for", c.Operator), fault.Hint("weir get services"))
+	if c.Operator != operators.Kafka && c.Operator != operators.Nats {
+		return c, fault.Invalid("E-SERVICE", "connect to service", name, fault.Causef("it is a %s, and a Kafka or a NATS is asked for", c.Operator), fault.Hint("weir get services"))
 	}
 	return c, nil
 }
@@ -119,6 +126,9 @@ func (a *app) runSource(ctx context.Context, client *api.Client, path string, sr
 		if services[name], err = lookup.connection(name); err != nil {
 			return err
 		}
+		if err := makeStreams(ctx, g, name, services[name]); err != nil {
+			return err
+		}
 	}
 	log := slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	pool := connect.NewPool("weir-run")
@@ -140,6 +150,20 @@ func (a *app) runSource(ctx context.Context, client *api.Client, path string, sr
 		return fault.New("E-RUN", "run", path, fault.Cause(err))
 	}
 	return nil
+}
+
+// makeStreams makes the streams that a run writes in a NATS of a stack, as the workers' plan does for a pipeline of the stack (C7). A NATS
+// elsewhere is left as it is.
+func makeStreams(ctx context.Context, g *physical.Graph, service string, c physical.Connection) error {
+	want := stream.Channels([]physical.Graph{*g}, nil)[service].Streams
+	if c.Operator != operators.Nats || len(want) == 0 {
+		return nil
+	}
+	config, err := admin.ClientTLS(security.Bundle{CAPEM: c.CA, CertPEM: c.Cert, KeyPEM: c.Key})
+	if err != nil {
+		return err
+	}
+	return admin.Nats{Address: c.Servers[0], TLS: config, User: c.User, Password: c.Password}.EnsureStreams(ctx, want)
 }
 
 func serviceName(ch physical.Channel) string {

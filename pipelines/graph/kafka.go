@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -154,9 +155,9 @@ func Services(g *physical.Graph) []string {
 			for _, n := range f.Nodes {
 				var cfg struct {
 					Connector string
-					Config    KafkaConfig
+					Config    struct{ Service string }
 				}
-				if json.Unmarshal(n.Config, &cfg) == nil && cfg.Connector == "kafka" && cfg.Config.Service != "" {
+				if json.Unmarshal(n.Config, &cfg) == nil && cfg.Config.Service != "" && (cfg.Connector == "kafka" || cfg.Connector == "nats") && !slices.Contains(out, cfg.Config.Service) {
 					out = append(out, cfg.Config.Service)
 				}
 			}

@@ -102,7 +102,7 @@ func (i *infer) natsPlace(cfg *NatsConfig) {
 	case service == nil && at == nil:
 		i.fail(i.t.Pos, "E-REQUIRED", "it names no NATS", "add `service: NAME`, a nats of the stack, or `url: nats://127.0.0.1:4222`")
 	case service != nil && i.env.Services == nil:
-		i.fail(service.Pos, "E-SERVICE", fmt.Sprintf("the service %q is a stack's, and this file is run without one", service.Text), "write `url: nats://127.0.0.1:4222` to run it here, or list the file under `pipelines:` of a stack and `weir up` it")
+		cfg.Service = service.Text // STACK/SERVICE in `weir run`; where a pipeline is validated alone, its stack is not known
 	case service != nil:
 		cfg.Service = i.service(i.t.Config, i.t.Pos, i.what(), "nats")
 	default:

@@ -15,7 +15,7 @@ var (
 	topic       = Field{Name: "topic", Type: String, Required: true, Doc: "the topic, which is there already"}
 	servers     = Field{Name: "bootstrap_servers", Type: String, Required: true, Doc: "host:port, several with commas; or STACK/SERVICE, the Kafka of a running stack"}
 	wire        = Field{Name: "format", Type: String, Default: "RAW", Doc: "JSON (with a schema), RAW or STRING ({payload})"}
-	natsService = Field{Name: "service", Type: String, Doc: "a nats service of the stack"}
+	natsService = Field{Name: "service", Type: String, Doc: "a nats service of the stack; in weir run STACK/SERVICE of a running one"}
 	natsURL     = Field{Name: "url", Type: String, Doc: "where a NATS is that is no service of the stack: nats://host:port or tls://host:port, without a password"}
 	natsLogin   = Field{Name: "credentials", Type: String, Doc: "with url: a file of mode 0600, a .creds file or the lines `user: NAME` and `password: TEXT`"}
 	natsStream  = Field{Name: "stream", Type: String, Required: true, Doc: "the name of the JetStream stream"}
