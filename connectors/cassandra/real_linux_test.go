@@ -36,6 +36,8 @@ func TestARealCassandra(t *testing.T) {
 	t.Run("a scan sees every row once from any position", func(t *testing.T) { scanFromAnyPosition(t, n) })
 	t.Run("a page longer than its split is continued", func(t *testing.T) { longPage(t, n) })
 	t.Run("what the server or the table refuses returns at once", func(t *testing.T) { refusals(t, n) })
+	t.Run("a source keeps every claim", func(t *testing.T) { sourceClaims(t, n) })
+	t.Run("a sink keeps every claim", func(t *testing.T) { sinkClaims(t, n) })
 	t.Run("a node that dies is waited for and no acknowledged row is lost", func(t *testing.T) { nodeDies(t, n) })
 }
 

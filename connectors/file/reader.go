@@ -237,6 +237,9 @@ func (r *reader) Read(ctx context.Context, b *column.Batch, max int) (checkpoint
 		}
 		if r.isRow(record) {
 			if err := r.row(b, record); err != nil {
+				if read > 0 {
+					break // the rows before it are given out; the next call begins with it
+				}
 				return r.position(), fmt.Errorf("read file %s: %w", r.name, err)
 			}
 			read++
@@ -254,4 +257,10 @@ func (r *reader) position() checkpoint.Position {
 	return checkpoint.Position{Offset: r.rows, Ended: r.ended}
 }
 
-func (r *reader) Close() error { return r.file.Close() }
+// Close closes the file. Twice is fine.
+func (r *reader) Close() error {
+	if err := r.file.Close(); !errors.Is(err, os.ErrClosed) {
+		return err
+	}
+	return nil
+}

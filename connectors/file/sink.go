@@ -219,10 +219,18 @@ func (s *Sink) apply(e entry) error {
 	if err != nil {
 		return err
 	}
+	if whole {
+		err = s.root.Rename(e.Temp, e.Final)
+	}
+	if !whole || errors.Is(err, fs.ErrNotExist) {
+		if done, again := s.is(e.Final, e); done || again != nil { // another owner of the slot renamed it meanwhile
+			return errors.Join(again, syncDir(s.root, dir))
+		}
+	}
 	if !whole {
 		return fmt.Errorf("neither it nor %s is the file of %d bytes with SHA-256 %s that was committed; run the pipeline again with: weir rerun", e.Temp, e.Size, e.SHA256)
 	}
-	if err := s.root.Rename(e.Temp, e.Final); err != nil {
+	if err != nil {
 		return err
 	}
 	return syncDir(s.root, dir)

@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
+	"github.com/weir-project/weir/connectors/connectortest"
 	"github.com/weir-project/weir/operators/operatortest"
 	"github.com/weir-project/weir/pipelines/checkpoint"
 	"github.com/weir-project/weir/pipelines/physical"
@@ -103,6 +104,18 @@ func TestARealKafka(t *testing.T) {
 	k := startKafka(t)
 	t.Run("every number is there once though owners change and the broker is killed", func(t *testing.T) { ownersAndKills(t, k) })
 	t.Run("a zombie is fenced", func(t *testing.T) { zombie(t, k) })
+	t.Run("a channel keeps every claim", func(t *testing.T) {
+		fill := func(t testing.TB, topic string) []kgo.Opt {
+			makeTopics(t, k.opts, map[string]int32{topic: 1})
+			return k.opts
+		}
+		connectortest.TestSource(t, channelOf(k.conn, fill, func() error {
+			if err := k.Kill(); err != nil {
+				return err
+			}
+			return k.Start(t.Context())
+		}))
+	})
 	t.Run("a wrong password is refused at once", func(t *testing.T) { wrongPassword(t, k) })
 }
 

@@ -20,6 +20,8 @@ import (
 const (
 	// callTimeout bounds one call and its answer.
 	callTimeout = 3 * time.Second
+	// dialFor is how long a first connection is tried: a server that restarts is back by then, and who mistyped an address waits no longer.
+	dialFor = 5 * time.Second
 	// RetryFor is how long a call is tried again before its error is returned; a server that was killed is back within seconds.
 	RetryFor = 20 * time.Second
 )
@@ -33,7 +35,7 @@ type Client struct {
 	ctx     context.Context //nolint:containedctx // ends with Close, for readers that wait
 }
 
-// Dial connects once, with a password where the connection has a user, TLS where it has an authority, and a certificate where it has one. name is
+// Dial connects, with a password where the connection has a user, TLS where it has an authority, and a certificate where it has one. name is
 // what the server's lists call this client.
 func Dial(ctx context.Context, c physical.Connection, name string) (*Client, error) {
 	security, err := tlsConfig(c)
@@ -42,9 +44,6 @@ func Dial(ctx context.Context, c physical.Connection, name string) (*Client, err
 	}
 	if len(c.Servers) == 0 {
 		return nil, errors.New("connect to nats: no servers")
-	}
-	if ctx.Err() != nil { // Connect takes no context; its timeout bounds it
-		return nil, context.Cause(ctx)
 	}
 	options := []nats.Option{
 		nats.Name(name), nats.Timeout(callTimeout), nats.MaxReconnects(-1), nats.ReconnectWait(100 * time.Millisecond),
@@ -62,7 +61,11 @@ func Dial(ctx context.Context, c physical.Connection, name string) (*Client, err
 	if security != nil {
 		options = append(options, nats.Secure(security))
 	}
-	conn, err := nats.Connect(strings.Join(urls(c.Servers), ","), options...)
+	var conn *nats.Conn
+	err = retryFor(ctx, dialFor, func() (err error) {
+		conn, err = nats.Connect(strings.Join(urls(c.Servers), ","), options...)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to nats %v%s: %w", c.Servers, as(c.User), err)
 	}
@@ -175,7 +178,9 @@ func passing(err error) bool {
 var backoff = lifecycle.Backoff{Min: 20 * time.Millisecond, Max: time.Second, Jitter: 0.5}
 
 // retry calls f until it succeeds, fails for good, or has failed for RetryFor.
-func retry(ctx context.Context, f func() error) error {
+func retry(ctx context.Context, f func() error) error { return retryFor(ctx, RetryFor, f) }
+
+func retryFor(ctx context.Context, limit time.Duration, f func() error) error {
 	for began, attempt := time.Now(), 0; ; attempt++ {
 		err := f()
 		switch {
@@ -185,8 +190,8 @@ func retry(ctx context.Context, f func() error) error {
 			return context.Cause(ctx)
 		case !passing(err):
 			return err
-		case time.Since(began) > RetryFor:
-			return fmt.Errorf("%w (%d attempts in %s)", err, attempt+1, RetryFor)
+		case time.Since(began) > limit:
+			return fmt.Errorf("%w (%d attempts in %s)", err, attempt+1, limit)
 		}
 		if err := lifecycle.Sleep(ctx, backoff.Next(attempt, rand.Float64())); err != nil {
 			return err

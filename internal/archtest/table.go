@@ -72,7 +72,7 @@ var libraries = []struct{ library, packages string }{
 	{"github.com/gocql/gocql", "connectors/cassandra operators/admin"},
 	{"github.com/apache/cassandra-gocql-driver", ""},
 	{"github.com/apache/beam", "pipelines/beam cmd/weir-beam"},
-	{"github.com/nats-io", "internal/store internal/natsserver connectors/nats connectors/connectortest operators/admin"},
+	{"github.com/nats-io", "internal/store internal/natsserver connectors/nats operators/admin internal/mainjob"},
 	{"github.com/twmb/franz-go/pkg/kmsg", "connectors/kafka operators/admin benchmarks/peers/..."},
 	{"github.com/twmb/franz-go", "connectors/connectortest operators/operatortest internal/mainjob benchmarks/peers/..."},
 	{"github.com/spf13/cobra", "internal/cli/..."},

@@ -114,11 +114,13 @@ func (w *install) client() *api.Client {
 	return api.NewClient(at.URL, config)
 }
 
-func (w *install) status() (api.Stack, error) {
+func (w *install) status() (api.Stack, error) { return w.stackStatus("flights") }
+
+func (w *install) stackStatus(name string) (api.Stack, error) {
 	var s api.Stack
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	return s, w.client().Do(ctx, "GET", "/v1/stacks/flights", nil, &s)
+	return s, w.client().Do(ctx, "GET", "/v1/stacks/"+name, nil, &s)
 }
 
 func (w *install) channel(name string) api.Channel {
