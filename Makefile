@@ -11,7 +11,7 @@
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := build
-.PHONY: build beam generate run setup test test-short verify verify-race verify-demo verify-data verify-faults verify-start verify-beam verify-scale verify-autoscale verify-kubernetes check vet fmt archtest darwin lint bench bench-smoke microbench clean
+.PHONY: build beam generate run setup test test-short verify verify-race verify-demo verify-data verify-faults verify-start verify-beam verify-scale verify-autoscale verify-kubernetes verify-nats check vet fmt archtest darwin lint bench bench-smoke microbench clean
 
 # A Go that is installed but not on the path is found; a distribution's Go may be set to never fetch a newer one.
 GO ?= $(firstword $(shell command -v go) $(wildcard /usr/local/go/bin/go /usr/lib/go-*/bin/go /snap/bin/go) go)
@@ -73,7 +73,7 @@ darwin:
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/weir
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) vet ./internal/cli
 
-verify: verify-data verify-race verify-demo verify-faults verify-start verify-beam verify-scale verify-autoscale verify-kubernetes
+verify: verify-data verify-race verify-demo verify-faults verify-start verify-beam verify-scale verify-autoscale verify-kubernetes verify-nats
 
 # The bundled file is what its script cuts (needs npm and python3).
 verify-data:
@@ -107,6 +107,10 @@ verify-autoscale: setup
 # time (10 minutes). The server has the permissions of the chart's ServiceAccount and no others.
 verify-kubernetes:
 	scripts/kubernetes-testbed run $(GO) test -count=1 -p 1 -timeout 20m -v -run 'TestVerify|TestTheGoldens' ./resources/kubernetes ./stacks ./charts
+
+# A NATS on a stack with workers: NATS, worker and server are killed, the sums stay exact; a stream that is deleted is told of.
+verify-nats: setup
+	WEIR_VERIFY=1 $(GO) test -count=1 -timeout 10m -v -run TestVerifyNats ./internal/mainjob
 
 # Workers 1 -> 3 -> 1 and brokers 1 -> 2 -> 1 in the middle of runs, the server killed at each step boundary: exact, nothing lost.
 verify-scale: setup

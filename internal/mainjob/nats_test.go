@@ -24,16 +24,15 @@ import (
 	"github.com/weir-project/weir/pipelines/physical"
 )
 
-// The documents of the tests below. Numbers go into ORDERS, their sums by kind and minute of event time come out of it.
+// The documents of the long proof, as those of the catalogue but on workers. Numbers go into ORDERS, their sums by kind and 10 s of event time come out of it.
 const (
-	busStack = `apiVersion: weir.dev/v1
+	stackFile = `apiVersion: weir.dev/v1
 kind: Stack
 metadata: {name: orders}
 spec:
   services:
     bus: {operator: nats, version: "2.15", storage: 1Gi}
-`
-	wholeStack = busStack + `    events: {operator: kafka, version: "4.3", brokers: 1, storage: 1Gi}
+    events: {operator: kafka, version: "4.3", brokers: 1, storage: 1Gi}
     workers: {operator: stream, workers: 2}
   pipelines: [orders.yaml]
 `
@@ -154,18 +153,18 @@ func (w *install) holds(got, want map[string]int) {
 	}
 }
 
-// TestANatsIsExactThoughItIsKilled: a stack of a NATS alone, which needs no JVM, filled and read by `weir run` while it is killed twice.
+// TestANatsIsExactThoughItIsKilled: the catalogue's stack of a NATS alone, which needs no JVM, filled and read by `weir run` while it is killed twice.
 func TestANatsIsExactThoughItIsKilled(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the programs")
 	}
 	w := newInstall(t)
-	w.must("up", w.write("bus.yaml", busStack))
-	in := w.write("in.yaml", plain(fill, "orders/bus", ""))
-	out := w.write("out.yaml", plain(sums+"  - {type: LogForTesting}\n", "orders/bus", "weir:\n  ReadFromNats: {disorder: 2s}\n"))
+	const catalog = "../../stacks/catalog/orders/"
+	w.must("up", catalog+"stack.yaml")
+	out := catalog + "sums.yaml"
 	filled := make(chan error, 1)
 	go func() {
-		text, err := w.weir("run", in)
+		text, err := w.weir("run", catalog+"fill.yaml")
 		if err != nil {
 			err = fmt.Errorf("%w\n%s", err, text)
 		}
@@ -198,7 +197,7 @@ func verifyNats(t *testing.T) {
 	doc := "apiVersion: weir.dev/v1\nkind: Pipeline\nmetadata: {name: orders}\nspec:\n  stages:\n" + stage("fill", fill, "") +
 		stage("sums", sums+"  - {type: WriteToNats, config: {service: BUS, stream: SUMS, subject: sums.kind}}\n", "      weir: {ReadFromNats: {disorder: 2s}}\n")
 	w.write("orders.yaml", strings.NewReplacer("BUS", "bus", "END", fmt.Sprint(orders)).Replace(doc))
-	stack := w.write("stack.yaml", wholeStack)
+	stack := w.write("stack.yaml", stackFile)
 	upped := make(chan string, 1)
 	go func() { out, err := w.weir("up", stack); upped <- fmt.Sprint(out, err) }() // it waits for pipelines too
 	w.await("rows of stage sums", func(s api.Stack) bool { return len(s.Pipelines) == 1 && counted(s, "sums") > 2000 })
