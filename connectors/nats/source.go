@@ -47,7 +47,7 @@ func (s *Source) Splits(ctx context.Context) ([]connectors.Split, error) {
 		err = readable(info)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("list the splits of nats stream %s: %w", s.config.Stream, err)
+		return nil, fmt.Errorf("nats stream %s: %w", s.config.Stream, err)
 	}
 	id := s.config.Stream
 	if s.config.Subject != "" {
