@@ -34,6 +34,7 @@ type JSONDecoder struct {
 	fields  []column.Field
 	index   map[string]int
 	tokens  []token
+	shape   []member // of the last row
 	scratch []byte // an unescaped key or value
 	decoded []byte // of base64
 }
@@ -77,48 +78,88 @@ func (d *JSONDecoder) decode(b *column.Batch, buf, row []byte, off int, lend boo
 	return nil
 }
 
-// scan marks the values of known keys. Rows of one writer have their keys in one order, so the next field is tried first.
+// member is what a row has before a value: from the end of the value before it, or of the row's beginning, with comma, white space, key and colon.
+type member struct {
+	text  []byte
+	field int // of the schema, -1 for an unknown key
+}
+
+// Bounds on what is remembered of rows: a schema's worth, however the rows look.
+const (
+	maxShape  = 256
+	maxMember = 256
+)
+
+// scan marks the values of known keys. The rows of one writer are alike up to their values, so what stood before the k'th value of the last row is
+// tried first: where the same bytes stand there again, they mean the same again, and nothing in them is looked at twice.
 func (d *JSONDecoder) scan(p *scanner) bool {
-	if p.space(); p.peek() != '{' {
-		return p.fail("expected an object")
-	}
-	p.i++
-	if p.space(); p.peek() == '}' {
-		p.i++
-		return d.end(p)
-	}
-	for guess := 0; ; guess++ {
-		var key, value token
-		if !p.key(&key) {
+	for k := 0; ; k++ {
+		field, known := -1, false
+		if k < len(d.shape) {
+			m := &d.shape[k]
+			if end := p.i + len(m.text); end <= len(p.s) && string(p.s[p.i:end]) == string(m.text) {
+				p.i, field, known = end, m.field, true
+				p.space() // there may be more of it here than there was
+			}
+		}
+		if !known {
+			from := p.i
+			var done, ok bool
+			if field, done, ok = d.member(p, k == 0); !ok || done {
+				return ok && d.end(p)
+			}
+			d.learn(k, p.s[from:p.i], field)
+		}
+		var ignored token
+		value := &ignored
+		if field >= 0 {
+			value = &d.tokens[field]
+			*value = token{}
+		}
+		if !p.value(value, 0) {
 			return false
-		}
-		name := p.s[key.start:key.end]
-		if !key.raw {
-			d.scratch = appendUnescaped(d.scratch[:0], name)
-			name = d.scratch
-		}
-		known := true
-		if guess >= len(d.fields) || string(name) != d.fields[guess].Name {
-			guess, known = d.find(name, guess)
-		}
-		if !p.value(&value, 0) {
-			return false
-		}
-		if known {
-			d.tokens[guess] = value
-		}
-		if done, ok := p.next('}'); !ok || done {
-			return ok && d.end(p)
 		}
 	}
 }
 
-// find is the field of a name, or for an unknown one the guess that keeps the order going.
-func (d *JSONDecoder) find(name []byte, guess int) (int, bool) {
-	if i, ok := d.index[string(name)]; ok {
-		return i, true
+// member reads what stands before a value; done is the end of the object.
+func (d *JSONDecoder) member(p *scanner, first bool) (field int, done, ok bool) {
+	if first {
+		if p.space(); p.peek() != '{' {
+			return -1, false, p.fail("expected an object")
+		}
+		p.i++
+		if p.space(); p.peek() == '}' {
+			p.i++
+			return -1, true, true
+		}
+	} else if done, ok := p.next('}'); !ok || done {
+		return -1, done, ok
 	}
-	return guess - 1, false
+	var key token
+	if !p.key(&key) {
+		return -1, false, false
+	}
+	name := p.s[key.start:key.end]
+	if !key.raw {
+		d.scratch = appendUnescaped(d.scratch[:0], name)
+		name = d.scratch
+	}
+	if i, known := d.index[string(name)]; known {
+		return i, false, true
+	}
+	return -1, false, true
+}
+
+// learn remembers what stands before the k'th value.
+func (d *JSONDecoder) learn(k int, text []byte, field int) {
+	switch {
+	case len(text) > maxMember || k > len(d.shape) || k >= maxShape:
+		return
+	case k == len(d.shape):
+		d.shape = append(d.shape, member{})
+	}
+	d.shape[k].text, d.shape[k].field = append(d.shape[k].text[:0], text...), field
 }
 
 func (d *JSONDecoder) end(p *scanner) bool {
