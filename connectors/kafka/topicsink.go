@@ -18,7 +18,7 @@ import (
 // NewTopicSink writes rows to a topic that others made, after the commit that names them: each Apply is one transaction under the id, so a reader that
 // reads committed sees all of it or nothing. Whoever is killed between that transaction and the next commit applies the entries again: at least once.
 func NewTopicSink(c *Client, cfg TopicConfig, write physical.WriteConfig, in column.Schema, id string) (connectors.Outbox, error) {
-	s := &topicSink{client: c, cfg: cfg, raw: write.Format == "raw", rows: codec.NewJSONEncoder(in)}
+	s := &topicSink{parts: map[int32]*outgoing{}, client: c, cfg: cfg, raw: write.Format == "raw", rows: codec.NewJSONEncoder(in)}
 	for _, k := range cfg.Key {
 		i := in.Index(k)
 		if i < 0 {
@@ -41,6 +41,8 @@ type topicSink struct {
 	turn     int32
 	key      []byte
 	value    []byte
+	size     int                 // of the last entry
+	parts    map[int32]*outgoing // memory, by partition
 }
 
 // topicEntry is the first byte of an entry: a batch of rows, each {length of key, key, length of value, value, milliseconds}, all as varints.
@@ -48,7 +50,7 @@ const topicEntry = 1
 
 // Stage encodes a batch as one entry.
 func (s *topicSink) Stage(b *column.Batch, _ func() int64) ([][]byte, error) {
-	entry := []byte{topicEntry}
+	entry := append(make([]byte, 0, s.size+s.size/8), topicEntry)
 	b.Rows(func(row int) {
 		if s.raw {
 			s.value = append(s.value[:0], b.Cols[0].At(row)...)
@@ -65,6 +67,7 @@ func (s *topicSink) Stage(b *column.Batch, _ func() int64) ([][]byte, error) {
 	if b.Len() == 0 {
 		return nil, nil
 	}
+	s.size = len(entry)
 	return [][]byte{entry}, nil
 }
 
@@ -93,13 +96,23 @@ func (s *topicSink) Apply(ctx context.Context, entries [][]byte) (err error) {
 	if err != nil {
 		return err
 	}
-	byPart := map[int32]*outgoing{}
+	for _, o := range s.parts {
+		o.records.Reset()
+		o.sent, o.offsets = 0, o.offsets[:0]
+	}
 	for _, e := range entries {
-		if err := s.spread(byPart, e, parts); err != nil {
+		if err := s.spread(e, parts); err != nil {
 			return fmt.Errorf("write to topic %s: %w", s.cfg.Topic, err)
 		}
 	}
-	if len(byPart) == 0 {
+	var list []*outgoing
+	var places []place
+	for p := range int32(parts) {
+		if o := s.parts[p]; o != nil && o.records.Len() > 0 {
+			list, places = append(list, o), append(places, o.place)
+		}
+	}
+	if len(list) == 0 {
 		return nil
 	}
 	if !s.ready {
@@ -107,13 +120,6 @@ func (s *topicSink) Apply(ctx context.Context, entries [][]byte) (err error) {
 			return err
 		}
 		s.ready = true
-	}
-	var list []*outgoing
-	var places []place
-	for p := range int32(parts) {
-		if o := byPart[p]; o != nil {
-			list, places = append(list, o), append(places, o.place)
-		}
 	}
 	if err := s.producer.begin(ctx, places); err != nil {
 		return err
@@ -125,7 +131,7 @@ func (s *topicSink) Apply(ctx context.Context, entries [][]byte) (err error) {
 }
 
 // spread puts the rows of an entry to the partitions of their keys; rows without keys stay together, and entries take turns.
-func (s *topicSink) spread(byPart map[int32]*outgoing, entry []byte, parts int) error {
+func (s *topicSink) spread(entry []byte, parts int) error {
 	if len(entry) == 0 || entry[0] != topicEntry {
 		return fmt.Errorf("an entry of %d bytes is not of version %d", len(entry), topicEntry)
 	}
@@ -143,10 +149,10 @@ func (s *topicSink) spread(byPart map[int32]*outgoing, entry []byte, parts int) 
 		if len(s.keys) > 0 {
 			part = codec.Partition(key, parts)
 		}
-		o := byPart[part]
+		o := s.parts[part]
 		if o == nil {
 			o = &outgoing{place: place{s.cfg.Topic, part}, records: &checkpoint.Records{}}
-			byPart[part] = o
+			s.parts[part] = o
 		}
 		o.records.Append(key, value, millis)
 	}

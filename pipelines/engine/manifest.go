@@ -1,11 +1,13 @@
 package engine
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -16,17 +18,65 @@ import (
 )
 
 // manifestVersion is that of docs/formats/local-manifest.md.
-const manifestVersion = 1
+const manifestVersion = 2
 
-// manifest is what a local run's slot committed: the whole of it in one file.
+// manifest is what a local run's slot committed: the whole of it in one file. The file is the line of JSON that this type makes, and behind it the
+// values of the outbox's entries as they are: they are most of it, and rows for a topic would grow by a third in JSON.
 type manifest struct {
 	Version     int                      `json:"version"`
 	Fingerprint string                   `json:"fingerprint"`
 	Term        uint64                   `json:"term"`
 	Progress    *checkpoint.Progress     `json:"progress,omitempty"`
 	State       []checkpoint.KV          `json:"state,omitempty"` // sorted by key
-	Outbox      []checkpoint.OutboxEntry `json:"outbox,omitempty"`
+	Entries     []manifestEntry          `json:"outbox,omitempty"`
 	Next        int64                    `json:"next"` // offset of the next outbox entry
+	Outbox      []checkpoint.OutboxEntry `json:"-"`
+}
+
+// manifestEntry is an entry of the outbox, whose value stands behind the line.
+type manifestEntry struct {
+	Offset int64 `json:"offset"`
+	Size   int   `json:"size"`
+}
+
+// parse reads a file.
+func (m *manifest) parse(data []byte) error {
+	line, rest, _ := bytes.Cut(data, []byte("\n"))
+	if err := json.Unmarshal(line, m); err != nil {
+		return err
+	}
+	if m.Version != manifestVersion {
+		return fmt.Errorf("its version is %d and not %d", m.Version, manifestVersion)
+	}
+	for _, e := range m.Entries {
+		if e.Size < 0 || e.Size > len(rest) {
+			return fmt.Errorf("entry %d of its outbox has %d bytes, %d are left", e.Offset, e.Size, len(rest))
+		}
+		m.Outbox = append(m.Outbox, checkpoint.OutboxEntry{Offset: e.Offset, Value: rest[:e.Size:e.Size]})
+		rest = rest[e.Size:]
+	}
+	if len(rest) > 0 {
+		return fmt.Errorf("%d bytes are left behind the entries of its outbox", len(rest))
+	}
+	return nil
+}
+
+// writeTo writes a file.
+func (m *manifest) writeTo(w io.Writer) error {
+	m.Entries = m.Entries[:0:0]
+	for _, e := range m.Outbox {
+		m.Entries = append(m.Entries, manifestEntry{e.Offset, len(e.Value)})
+	}
+	line, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	b := bufio.NewWriterSize(w, 64<<10)
+	b.Write(append(line, '\n')) //nolint:errcheck // Flush tells it
+	for _, e := range m.Outbox {
+		b.Write(e.Value) //nolint:errcheck // Flush tells it
+	}
+	return b.Flush()
 }
 
 // manifestLog is the log of a local run (D8, without Kafka): one manifest a slot, replaced at each commit by writing a new file, syncing it, renaming it
@@ -47,11 +97,8 @@ func openManifest(root *os.Root, name, fingerprint string) (*manifestLog, error)
 	case err != nil:
 		return nil, fmt.Errorf("read manifest: %w", err)
 	default:
-		if err := json.Unmarshal(data, &l.m); err != nil {
+		if err := l.m.parse(data); err != nil {
 			return nil, fmt.Errorf("read manifest %s: %w; delete it to begin anew", filepath.Join(root.Name(), name), err)
-		}
-		if l.m.Version != manifestVersion {
-			return nil, fmt.Errorf("read manifest %s: its version is %d and not %d; delete it to begin anew", filepath.Join(root.Name(), name), l.m.Version, manifestVersion)
 		}
 	}
 	if l.m.Fingerprint != fingerprint && l.m.Progress != nil {
@@ -140,17 +187,12 @@ func merged(state, changes []checkpoint.KV) []checkpoint.KV {
 }
 
 func (l *manifestLog) write(m *manifest) error {
-	data, err := json.Marshal(m)
-	if err != nil {
-		return err
-	}
 	next := l.name + ".new"
 	f, err := l.root.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(m.writeTo(f), f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	if err := l.root.Rename(next, l.name); err != nil {
