@@ -105,3 +105,23 @@ func TestAConditionKeepsTheTimeOfItsLastChange(t *testing.T) {
 		t.Errorf("a change is dated %s", got)
 	}
 }
+
+// The answer to our own write is later than the events that are still on the way: they must not bring back what was.
+func TestAnObjectGoesOnlyForwards(t *testing.T) {
+	c := &Controller{known: map[string]*item{}, gone: map[string]string{}}
+	at := func(uid, version string) *unstructured.Unstructured {
+		return &unstructured.Unstructured{Object: map[string]any{"metadata": map[string]any{"name": "s", "uid": uid, "resourceVersion": version}}}
+	}
+	for _, step := range []struct{ uid, version, want string }{
+		{"u1", "99", "u1 99"}, {"u1", "100", "u1 100"}, {"u1", "99", "u1 100"}, {"u1", "9", "u1 100"}, {"u2", "98", "u2 98"},
+	} {
+		c.see(at(step.uid, step.version))
+		o := c.known["s"].object
+		if got := fmt.Sprintf("%s %s", o.GetUID(), o.GetResourceVersion()); got != step.want {
+			t.Errorf("after %s %s it is %s, want %s", step.uid, step.version, got, step.want)
+		}
+	}
+	if c.gone["u1"] != "s" {
+		t.Error("the object whose name was taken is forgotten")
+	}
+}
