@@ -115,6 +115,7 @@ verify-nats: setup
 # Workers 1 -> 3 -> 1 and brokers 1 -> 2 -> 1 in the middle of runs, the server killed at each step boundary: exact, nothing lost.
 verify-scale: setup
 	WEIR_VERIFY=1 $(GO) test -count=1 -timeout 20m -v -run TestScale ./internal/mainjob
+	WEIR_VERIFY=1 $(GO) test -count=1 -timeout 10m -v -run TestRealKafkaGrows ./operators/operatortest
 
 lint:
 	@if command -v golangci-lint >/dev/null; then golangci-lint run ./...; else $(GO) run $(LINTER) run ./...; fi
