@@ -35,8 +35,8 @@ type JSONDecoder struct {
 	index   map[string]int
 	tokens  []token
 	shape   []member // of the last row
-	scratch []byte // an unescaped key or value
-	decoded []byte // of base64
+	scratch []byte   // an unescaped key or value
+	decoded []byte   // of base64
 }
 
 // NewJSONDecoder makes a decoder of rows of a schema.

@@ -12,8 +12,8 @@ import (
 	"github.com/weir-project/weir/internal/fault"
 	"github.com/weir-project/weir/operators"
 	"github.com/weir-project/weir/operators/plan"
-	"github.com/weir-project/weir/resources"
 	"github.com/weir-project/weir/pipelines/physical"
+	"github.com/weir-project/weir/resources"
 	"github.com/weir-project/weir/stacks"
 )
 
