@@ -149,6 +149,8 @@ func (j *join) flows(n *Node) string {
 		switch ch := j.channels[c.Channel]; {
 		case !c.Bounded:
 			return n.Path + " has no end"
+		case c.Connector == "kafka" || c.Connector == "nats":
+			return n.Path + " reads a log that others write, and may be another at each recovery"
 		case ch != nil && ch.Kafka != nil:
 			return fmt.Sprintf("%s reads the Kafka channel %s, of which a slot sees only its partitions", n.Path, c.Channel)
 		}
