@@ -14,6 +14,8 @@ type System struct {
 	Version   string
 	// Prepare makes one run's place and says what to run. Nothing of it is measured.
 	Prepare func(ctx context.Context) (Command, error)
+	// Start says how to run the system on next to nothing, so that the cost of its start can be told from that of its work; nil where it is not known.
+	Start func(ctx context.Context) (Command, error)
 	// Check returns the hash of what the run wrote, and clears it away.
 	Check func(ctx context.Context) (string, error)
 }
@@ -49,6 +51,8 @@ type Measured struct {
 	OutputHash          string   `json:"output_hash"`
 	CPUPerMillion       Spread   `json:"cpu_seconds_per_million_events"`
 	EventsPerSecond     Spread   `json:"events_per_second"`
+	StartCPU            float64  `json:"start_cpu_seconds"` // of a run on next to nothing, the least of three; it is in all the others too
+	WithoutStart        float64  `json:"cpu_seconds_per_million_events_without_start"`
 	ServiceCPU          *float64 `json:"service_cpu_seconds,omitempty"` // of the broker meanwhile
 	Runs                int      `json:"runs"`                          // that count
 	Void                []string `json:"void,omitempty"`                // why others do not
@@ -89,7 +93,13 @@ type run struct {
 // Run runs every system once a round, each round beginning with another, so that no system always follows the same one. A run that fails or whose output
 // is not the truth is void: told, and not counted. The error is ctx's, or of a place that could not be prepared.
 func (b Bench) Run(ctx context.Context) (Result, error) {
-	runs, void := make([][]run, len(b.Systems)), make([][]string, len(b.Systems))
+	runs, void, starts := make([][]run, len(b.Systems)), make([][]string, len(b.Systems)), make([]float64, len(b.Systems))
+	for i, s := range b.Systems {
+		var err error
+		if starts[i], err = start(ctx, s); err != nil {
+			return Result{}, fmt.Errorf("%s, %s: measure its start: %w", b.Workload, s.Name, err)
+		}
+	}
 	rounds := b.Rounds
 	first := 0
 	if b.Warm {
@@ -111,7 +121,26 @@ func (b Bench) Run(ctx context.Context) (Result, error) {
 			b.tell(round, b.Systems[i], r, why)
 		}
 	}
-	return b.result(runs, void), nil
+	return b.result(runs, void, starts), nil
+}
+
+// start is the least CPU of three runs on next to nothing, in seconds; what fails here fails in the rounds too, and is told there.
+func start(ctx context.Context, s System) (float64, error) {
+	least := 0.0
+	for k := 0; k < 3 && s.Start != nil; k++ {
+		c, err := s.Start(ctx)
+		if err != nil {
+			return 0, err
+		}
+		u, err := Run(ctx, c)
+		if ctx.Err() != nil {
+			return 0, context.Cause(ctx)
+		}
+		if err == nil && (least == 0 || u.CPU.Seconds() < least) {
+			least = u.CPU.Seconds()
+		}
+	}
+	return least, nil
 }
 
 func (b Bench) tell(round int, s System, r run, why string) {
@@ -162,10 +191,13 @@ func (b Bench) aside() (time.Duration, bool) {
 	return b.Aside()
 }
 
-func (b Bench) result(runs [][]run, void [][]string) Result {
+func (b Bench) result(runs [][]run, void [][]string, starts []float64) Result {
 	out := Result{Workload: b.Workload, Title: b.Title, Events: b.Events, Rounds: b.Rounds, Truth: b.Truth, Peers: []Measured{}}
 	for i, s := range b.Systems {
 		m := b.measured(s, runs[i], void[i])
+		if m.StartCPU = starts[i]; m.Runs > 0 {
+			m.WithoutStart = (m.CPUSeconds - m.StartCPU) / float64(b.Events) * 1e6
+		}
 		switch {
 		case i == 0:
 			out.Measured = m

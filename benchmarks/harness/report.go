@@ -74,8 +74,8 @@ func after(path, word string) string {
 	return strings.TrimSpace(string(line))
 }
 
-// Header are the columns of Row.
-var Header = []string{"system", "CPU-s/M events", "min–max", "M ev/s/core", "M ev/s wall", "RSS MB", "vs weir"}
+// Header are the columns of Rows.
+var Header = []string{"system", "CPU-s/M events", "min–max", "start CPU-s", "without start", "vs weir", "M ev/s wall", "RSS MB"}
 
 // Rows are a result as a table: Weir, Weir again, the peers.
 func (r Result) Rows() [][]string {
@@ -87,7 +87,7 @@ func (r Result) Rows() [][]string {
 	}
 	var out [][]string
 	for _, m := range append(all, r.Peers...) {
-		out = append(out, m.row(r.CPUPerMillion.Median))
+		out = append(out, m.row(r.WithoutStart))
 	}
 	return out
 }
@@ -98,14 +98,14 @@ func (m Measured) row(weir float64) []string {
 		name += " · " + m.Guarantee
 	}
 	if m.Runs == 0 {
-		return []string{name, "void", "", "", "", "", ""}
+		return []string{name, "void", "", "", "", "", "", ""}
 	}
 	ratio := "–"
 	if weir > 0 {
-		ratio = fmt.Sprintf("%.2f×", m.CPUPerMillion.Median/weir)
+		ratio = fmt.Sprintf("%.2f×", m.WithoutStart/weir)
 	}
-	return []string{name, fmt.Sprintf("%.3f", m.CPUPerMillion.Median), fmt.Sprintf("%.3f–%.3f", m.CPUPerMillion.Min, m.CPUPerMillion.Max),
-		fmt.Sprintf("%.2f", m.EventsPerCoreSecond/1e6), fmt.Sprintf("%.2f", m.EventsPerSecond.Median/1e6), strconv.FormatInt(m.PeakRSS>>20, 10), ratio}
+	return []string{name, fmt.Sprintf("%.3f", m.CPUPerMillion.Median), fmt.Sprintf("%.3f–%.3f", m.CPUPerMillion.Min, m.CPUPerMillion.Max), fmt.Sprintf("%.2f", m.StartCPU),
+		fmt.Sprintf("%.3f", m.WithoutStart), ratio, fmt.Sprintf("%.2f", m.EventsPerSecond.Median/1e6), strconv.FormatInt(m.PeakRSS>>20, 10)}
 }
 
 // Noise is by how much the two runs of Weir differ, as a fraction of the first; ok is false without an A/A run.
@@ -163,7 +163,7 @@ func (r Report) Markdown() string {
 	}
 	b.WriteString(".\n")
 	for _, res := range r.Results {
-		fmt.Fprintf(&b, "\n## %s: %s\n\n%d events, %d rounds, interleaved; medians; output hash `%s`. Less CPU is better; \"vs weir\" is a system's CPU over Weir's.\n\n", res.Workload, res.Title, res.Events, res.Rounds, res.Truth)
+		fmt.Fprintf(&b, "\n## %s: %s\n\n%d events, %d rounds, interleaved; medians; output hash `%s`. Less CPU is better; the start of a process is in the first column, and \"vs weir\" is a system's CPU over Weir's without it.\n\n", res.Workload, res.Title, res.Events, res.Rounds, res.Truth)
 		fmt.Fprintf(&b, "| %s |\n|%s\n", strings.Join(Header, " | "), "---|"+strings.Repeat("---:|", len(Header)-1))
 		for _, row := range res.Rows() {
 			fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))

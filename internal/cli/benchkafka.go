@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,6 +31,7 @@ type benchStack struct {
 	servers    string // what a pipeline names: STACK/SERVICE, or host:port
 	connection string // file for the peers
 	pid        int    // of the broker, or of its shim; 0 where it is not ours
+	topics     []string
 }
 
 const benchStackFile = `apiVersion: weir.dev/v1
@@ -88,13 +90,36 @@ func (s *benchStack) write(c physical.Connection) error {
 	return os.WriteFile(s.connection, data, 0o600)
 }
 
-// stop stops the stack; its data goes too.
-func (s *benchStack) stop() {
-	if s.state == "" {
-		return
+// create makes a topic, which stop deletes.
+func (s *benchStack) create(ctx context.Context, topic string) error {
+	_, err := s.franz(ctx, "create", "--topic", topic, "--partitions", strconv.Itoa(benchPartitions))
+	if err == nil {
+		s.topics = append(s.topics, topic)
 	}
+	return err
+}
+
+// remove deletes a topic.
+func (s *benchStack) remove(ctx context.Context, topic string) error {
+	_, err := s.franz(ctx, "delete", "--topic", topic)
+	if err == nil {
+		s.topics = slices.DeleteFunc(s.topics, func(t string) bool { return t == topic })
+	}
+	return err
+}
+
+// stop stops the stack; its data goes too. From a Kafka that was given it deletes what it made.
+func (s *benchStack) stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
+	if s.state == "" {
+		for _, t := range slices.Clone(s.topics) {
+			if err := s.remove(ctx, t); err != nil {
+				fmt.Fprintf(s.b.app.err, "the topic %s was not deleted: %v\n", t, err)
+			}
+		}
+		return
+	}
 	out, err := exec.CommandContext(ctx, s.b.self, "down", "--purge", "--yes", "--state", s.state).CombinedOutput()
 	if err != nil {
 		fmt.Fprintf(s.b.app.err, "the Kafka of the benchmark was not stopped: %v: %s\n  weir down --purge --state %s\n", err, bytes.TrimSpace(out), s.state)
@@ -131,40 +156,48 @@ func (b *bencher) passThrough(ctx context.Context, w workloads.Workload, bench *
 	}
 	s := b.stack
 	in := fmt.Sprintf("weir-bench-in-%d", time.Now().Unix())
-	if _, err := s.franz(ctx, "create", "--topic", in, "--partitions", strconv.Itoa(benchPartitions)); err != nil {
-		return nil, fault.New("E-KAFKA", "make the topic", in, fault.Cause(err))
-	}
+	small := in + "-small"
 	fmt.Fprintf(b.app.err, "%s: fills a topic with %s events\n", w.Name, group(int64(bench.Events)))
-	if bench.Truth, err = s.franz(ctx, "fill", "--topic", in, "--events", strconv.Itoa(bench.Events), "--seed", strconv.Itoa(benchSeed)); err != nil {
-		return nil, fault.New("E-KAFKA", "fill the topic", in, fault.Cause(err))
+	for topic, events := range map[string]int{in: bench.Events, small: startEvents} {
+		if err := s.create(ctx, topic); err != nil {
+			return nil, fault.New("E-KAFKA", "make the topic", topic, fault.Cause(err))
+		}
+		truth, err := s.franz(ctx, "fill", "--topic", topic, "--events", strconv.Itoa(events), "--seed", strconv.Itoa(benchSeed))
+		if err != nil {
+			return nil, fault.New("E-KAFKA", "fill the topic", topic, fault.Cause(err))
+		}
+		if topic == in {
+			bench.Truth = truth
+		}
 	}
 	bench.Aside = s.cpu
-	system := func(name, guarantee, version string, command func(out string) (harness.Command, error)) harness.System {
+	system := func(name, guarantee, version string, command func(from, out string, events int) (harness.Command, error)) harness.System {
 		var out string
+		prepare := func(ctx context.Context, from string, events int) (harness.Command, error) {
+			b.runs++
+			out = fmt.Sprintf("%s-out-%d", in, b.runs)
+			if err := s.create(ctx, out); err != nil {
+				return harness.Command{}, err
+			}
+			return command(from, out, events)
+		}
 		return harness.System{Name: name, Guarantee: guarantee, Version: version,
-			Prepare: func(ctx context.Context) (harness.Command, error) {
-				b.runs++
-				out = fmt.Sprintf("%s-out-%d", in, b.runs)
-				if _, err := s.franz(ctx, "create", "--topic", out, "--partitions", strconv.Itoa(benchPartitions)); err != nil {
-					return harness.Command{}, err
-				}
-				return command(out)
-			},
+			Start:   func(ctx context.Context) (harness.Command, error) { return prepare(ctx, small, startEvents) },
+			Prepare: func(ctx context.Context) (harness.Command, error) { return prepare(ctx, in, bench.Events) },
 			Check: func(ctx context.Context) (string, error) {
 				hash, err := s.franz(ctx, "check", "--topic", out)
-				if _, rerr := s.franz(ctx, "delete", "--topic", out); err == nil {
+				if rerr := s.remove(ctx, out); err == nil {
 					err = rerr
 				}
 				return hash, err
 			}}
 	}
-	events := strconv.Itoa(bench.Events)
-	peer := func(binary string, verb ...string) func(out string) (harness.Command, error) {
-		return func(out string) (harness.Command, error) {
-			return harness.Command{Path: b.peer(binary), Args: append(verb, "--connection", s.connection, "--topic", in, "--to", out, "--events", events, "--group", out)}, nil
+	peer := func(binary string, verb ...string) func(from, out string, events int) (harness.Command, error) {
+		return func(from, out string, events int) (harness.Command, error) {
+			return harness.Command{Path: b.peer(binary), Args: append(slices.Clone(verb), "--connection", s.connection, "--topic", from, "--to", out, "--events", strconv.Itoa(events), "--group", out)}, nil
 		}
 	}
-	bench.Systems = []harness.System{system("weir run", "at least once", Build, func(out string) (harness.Command, error) { return s.weir(w, in, out) })}
+	bench.Systems = []harness.System{system("weir run", "at least once", Build, func(from, out string, _ int) (harness.Command, error) { return s.weir(w, from, out) })}
 	if b.o.wants("franz-go") {
 		v := b.versions["franz-go"]
 		bench.Systems = append(bench.Systems, system("franz-go loop", "at least once", v, peer("franz", "pass", "--guarantee", "at-least-once")),
