@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/weir-project/weir/connectors"
@@ -148,6 +149,20 @@ func within(ctx context.Context, limit time.Duration, what string, f func(ctx co
 		return err
 	case <-time.After(limit + beyond):
 		return fmt.Errorf("%s did not return %s after its context had ended", what, beyond)
+	}
+}
+
+// errNotDeclared: the connector does not promise what the claim is about.
+var errNotDeclared = errors.New("the connector does not declare it")
+
+// report skips a claim that was not declared, so that nobody takes it for one that is kept.
+func report(t *testing.T, err error) {
+	t.Helper()
+	switch {
+	case errors.Is(err, errNotDeclared):
+		t.Skip(err)
+	case err != nil:
+		t.Error(err)
 	}
 }
 

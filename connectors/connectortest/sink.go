@@ -56,9 +56,7 @@ var sinkClaims = []sinkClaim{
 func TestSink(t *testing.T, s Sink) {
 	for _, c := range sinkClaims {
 		t.Run(c.name, func(t *testing.T) {
-			if err := c.run(t, s); err != nil {
-				t.Error(err)
-			}
+			report(t, c.run(t, s))
 		})
 	}
 }
@@ -66,7 +64,7 @@ func TestSink(t *testing.T, s Sink) {
 func (c sinkClaim) run(t testing.TB, s Sink) error {
 	p := s.Place(t)
 	if c.needs != nil && !c.needs(s, p) {
-		return nil
+		return errNotDeclared
 	}
 	return within(t.Context(), limit, c.name, func(ctx context.Context) error { return c.check(ctx, s, p) })
 }

@@ -76,9 +76,7 @@ func bigRowsOf() []Row {
 func TestSource(t *testing.T, s Source) {
 	for _, c := range sourceClaims {
 		t.Run(c.name, func(t *testing.T) {
-			if err := c.run(t, s); err != nil {
-				t.Error(err)
-			}
+			report(t, c.run(t, s))
 		})
 	}
 }
@@ -87,14 +85,14 @@ func (c sourceClaim) run(t testing.TB, s Source) error {
 	rows := sourceRows
 	if c.rows != nil {
 		if !c.needs(s, nil) {
-			return nil
+			return errNotDeclared
 		}
 		rows = c.rows
 	}
 	written := rows()
 	p := s.Place(t, written)
 	if c.needs != nil && !c.needs(s, p) {
-		return nil
+		return errNotDeclared
 	}
 	return within(t.Context(), limit, c.name, func(ctx context.Context) error { return c.check(ctx, s, p, written) })
 }
