@@ -27,16 +27,21 @@ func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
 func (a *app) serverCommand() *cobra.Command {
 	var cluster daemon.Kubernetes
+	var nodes daemon.Nodes
 	var inCluster bool
-	var health string
+	var health, agents string
 	c := &cobra.Command{
 		Use: "server", Short: "Run the server in the foreground (weir up starts it in the background)", Args: args(0, 0),
 		Long: `Runs the server in the foreground. With --kubernetes the Stack objects of a namespace are its stacks (docs/kubernetes.md).`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			config := daemon.Config{Health: health}
+			nodes.Kubeconfig, nodes.Namespace = cluster.Kubeconfig, cluster.Namespace
+			if err := nodesWanted(c.CommandPath(), agents, &nodes, &config); err != nil {
+				return err
+			}
 			if inCluster {
 				config.Kubernetes = &cluster
-			} else if cluster != (daemon.Kubernetes{}) {
+			} else if config.Nodes == nil && cluster != (daemon.Kubernetes{}) {
 				return fault.Usage("E-USAGE", c.CommandPath(), "", fault.Causef("--kubeconfig and --namespace say which cluster is followed, and none is"), fault.Hint("add --kubernetes"))
 			}
 			dir, err := a.stateDir()
@@ -60,8 +65,26 @@ func (a *app) serverCommand() *cobra.Command {
 	f.BoolVar(&inCluster, "kubernetes", false, "follow the Stack objects of a Kubernetes namespace")
 	f.StringVar(&cluster.Kubeconfig, "kubeconfig", "", "how to reach the cluster (default $KUBECONFIG, ~/.kube/config, or the pod's service account)")
 	f.StringVar(&cluster.Namespace, "namespace", "", "namespace of the Stack objects (default the context's, or the pod's)")
+	f.StringVar(&agents, "agents", "process", "what runs tasks: this host (process), or the nodes of the cluster (kubernetes)")
+	f.StringVar(&nodes.Image, "image", "", "image of the tasks' pods, with --agents kubernetes")
+	f.StringVar(&nodes.Selector, "nodes", "", "label selector of the nodes that are agents (default all)")
 	f.StringVar(&health, "health", "", "ADDRESS:PORT of an open listener that answers GET /health and nothing else")
 	return c
+}
+
+// nodesWanted reads --agents and what belongs to it.
+func nodesWanted(command, agents string, nodes *daemon.Nodes, config *daemon.Config) error {
+	switch {
+	case agents == "kubernetes" && nodes.Image == "":
+		return fault.Usage("E-USAGE", command, "--agents kubernetes", fault.Causef("tasks are pods there, and no image is named to run them from"), fault.Hint("add --image IMAGE"))
+	case agents == "kubernetes":
+		config.Nodes = nodes
+	case agents != "process":
+		return fault.Usage("E-USAGE", command, "--agents "+agents, fault.Causef("there are two kinds of agents: process, kubernetes"), fault.Hint(fault.DidYouMean(agents, []string{"process", "kubernetes"}, "choose one")))
+	case nodes.Image != "" || nodes.Selector != "":
+		return fault.Usage("E-USAGE", command, "", fault.Causef("--image and --nodes are about the cluster's nodes, and this host is the agent"), fault.Hint("add --agents kubernetes"))
+	}
+	return nil
 }
 
 // workerCommand is what a stream worker's task runs. Its certificate stands in its sandbox; the certificate's name is its task id.

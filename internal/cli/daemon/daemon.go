@@ -27,7 +27,7 @@ import (
 	"github.com/weir-project/weir/internal/link"
 	"github.com/weir-project/weir/internal/security"
 	"github.com/weir-project/weir/internal/store"
-	"github.com/weir-project/weir/resources"
+	nodes "github.com/weir-project/weir/resources/kubernetes"
 	"github.com/weir-project/weir/resources/server"
 	"github.com/weir-project/weir/stacks/kubernetes"
 )
@@ -43,6 +43,7 @@ type Config struct {
 
 	Health     string      // address of an open listener for GET /health alone; empty: none
 	Kubernetes *Kubernetes // nil: the server stands alone
+	Nodes      *Nodes      // nil: this host is the only agent
 }
 
 // addressFile is what the CLI reads to find the server.
@@ -60,6 +61,7 @@ type Daemon struct {
 	certs   clientCertificates
 	group   *lifecycle.Group
 	objects *kubernetes.Controller // nil: no cluster is followed
+	nodes   *nodes.Fleet           // nil: this host is the agent
 	url     string
 	pid     int
 	term    uint64
@@ -157,7 +159,11 @@ func (d *Daemon) close() error {
 }
 
 func (d *Daemon) start(ctx context.Context) error {
-	d.master = server.New(server.Config{Term: d.term, Log: d.cfg.Log, Expect: []resources.AgentID{agentID}})
+	expect, err := d.expect(ctx)
+	if err != nil {
+		return err
+	}
+	d.master = server.New(server.Config{Term: d.term, Log: d.cfg.Log, Expect: expect})
 	listener, err := d.listen(ctx)
 	if err != nil {
 		return err
@@ -166,7 +172,7 @@ func (d *Daemon) start(ctx context.Context) error {
 		return err
 	}
 	d.group.Go("master", d.master.Run)
-	if err := d.startAgent(); err != nil {
+	if err := d.startAgents(); err != nil {
 		return err
 	}
 	if err := d.load(); err != nil {
