@@ -106,7 +106,7 @@ verify-autoscale: setup
 # Kubernetes agents, the chart and Stack objects against a real API server, scheduler and etcd with kwok's nodes, built from Go modules the first
 # time (10 minutes). The server has the permissions of the chart's ServiceAccount and no others.
 verify-kubernetes:
-	scripts/kubernetes-testbed run $(GO) test -count=1 -p 1 -timeout 20m -v -run 'TestVerify|TestTheGoldens' ./resources/kubernetes ./stacks ./charts
+	scripts/kubernetes-testbed run $(GO) test -count=1 -p 1 -timeout 20m -v -run 'TestVerify|TestTheGoldens' ./resources/kubernetes ./stacks ./charts ./internal/cli/clitest
 
 # A NATS on a stack with workers: NATS, worker and server are killed, the sums stay exact; a stream that is deleted is told of.
 verify-nats: setup

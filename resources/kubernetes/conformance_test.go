@@ -12,6 +12,7 @@ var brisk = Patience{Unscheduled: 2 * time.Second, Start: 2 * time.Second, Call:
 
 // TestConformance needs no cluster: its API server is world. `make verify-kubernetes` runs the same against a real one.
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	resourcetest.Run(t, func(t testing.TB) resourcetest.Rig {
 		w := newWorld(t)
 		return newRig(t, w.config(), w.config(), "weir", unique("node"), brisk)

@@ -66,6 +66,7 @@ func (f *faulty) oncePod(id resources.TaskID) {
 }
 
 func TestABusyServerIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	f := newFaulty(t)
 	var mu sync.Mutex
 	asked := map[string][]time.Time{}
@@ -103,6 +104,7 @@ func TestABusyServerIsWaitedFor(t *testing.T) {
 }
 
 func TestALostAnswerMakesNoSecondPod(t *testing.T) {
+	t.Parallel()
 	f := newFaulty(t)
 	var lost atomic.Int64
 	var mu sync.Mutex
@@ -133,6 +135,7 @@ func TestALostAnswerMakesNoSecondPod(t *testing.T) {
 
 // A create that is carried out long after it was given up must not leave a pod that runs.
 func TestALateCreateIsUndone(t *testing.T) {
+	t.Parallel()
 	f := newFaulty(t)
 	f.stop()
 	f.config.Patience.Call, f.config.Patience.Retry = 200*time.Millisecond, 600*time.Millisecond
@@ -168,6 +171,7 @@ func TestALateCreateIsUndone(t *testing.T) {
 }
 
 func TestAWatchThatIsTooOldIsAnsweredByAList(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"by an ERROR event", "by the status 410"} {
 		t.Run(how, func(t *testing.T) {
 			f := newFaulty(t)
@@ -211,6 +215,7 @@ func TestAWatchThatIsTooOldIsAnsweredByAList(t *testing.T) {
 
 // A list from before the launch does not have the pod; one from before the kill still has it.
 func TestAStaleListEndsNothingAndBringsNothingBack(t *testing.T) {
+	t.Parallel()
 	f := newFaulty(t)
 	before, then := f.world.snapshot()
 	f.f.Launch(resourcetest.Task("stale.1"))
@@ -265,6 +270,7 @@ func TestAWatchThatHangsIsNoticed(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it waits for the end of the watch's time")
 	}
+	t.Parallel()
 	f := newFaulty(t)
 	f.f.Launch(resourcetest.Task("hang.1"))
 	f.f.Wait("hang.1", resources.Running)
@@ -290,6 +296,7 @@ func TestAWatchThatHangsIsNoticed(t *testing.T) {
 }
 
 func TestARecordThatAnotherHasWrittenIsReadAgain(t *testing.T) {
+	t.Parallel()
 	f := newFaulty(t)
 	f.f.Launch(resourcetest.Task("taken.1"))
 	f.f.Wait("taken.1", resources.Running)
@@ -315,6 +322,7 @@ func TestARecordThatAnotherHasWrittenIsReadAgain(t *testing.T) {
 }
 
 func TestANameThatSomebodyElseHasIsNotAdopted(t *testing.T) {
+	t.Parallel()
 	f := newFaulty(t)
 	name := podName(f.config.Install, "squat.1")
 	f.must(f.admin.create(t.Context(), "pods", name, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "weir"},
@@ -333,6 +341,7 @@ func TestConformanceUnderFaults(t *testing.T) {
 	if testing.Short() {
 		t.Skip("30 s")
 	}
+	t.Parallel()
 	resourcetest.Run(t, func(t testing.TB) resourcetest.Rig {
 		w := newWorld(t)
 		w.repeats = 1

@@ -81,7 +81,7 @@ func (l *life) adopt(ctx context.Context, gone bool) error {
 			o := agent.Observation{Event: agent.StartFailed, Reason: agent.ReasonLaunch,
 				Message: "no pod of it is there: the agent ended before it made one, or somebody deleted it while the agent was away"}
 			if state, _ := l.pure.State(info.ID); state == resources.Killing {
-				o = vanished(true)
+				o = vanished(state, true)
 			}
 			err = l.perform(ctx, l.pure.Observe(now, info.ID, o))
 			if err != nil {
@@ -260,7 +260,8 @@ func (l *life) lost(ctx context.Context, id resources.TaskID, last *corev1.Pod) 
 	if _, gone, _ := l.peek(); gone {
 		return nil // the node's end is the reason, and is told as such
 	}
-	o := vanished(l.ran[id])
+	state, _ := l.pure.State(id)
+	o := vanished(state, l.ran[id])
 	delete(l.ran, id)
 	return l.perform(ctx, l.pure.Observe(l.fleet.config.Now(), id, o))
 }

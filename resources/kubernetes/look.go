@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/weir-project/weir/resources"
 	"github.com/weir-project/weir/resources/agent"
 )
 
@@ -151,10 +152,13 @@ func preparing(p *corev1.Pod) verdict {
 	return v
 }
 
-// vanished is what is known of a task whose pod is not there any more, or does not exist and never will.
-func vanished(ran bool) agent.Observation {
-	if !ran {
-		return agent.Observation{Event: agent.Refused, Reason: ReasonDeleted, Message: "the pod was deleted before it ran"}
+// vanished is what is known of a task whose pod is not there any more. It was this agent's doing where the task was being killed.
+func vanished(state resources.TaskState, ran bool) agent.Observation {
+	switch {
+	case state == resources.Killing:
+		return agent.Observation{Event: agent.ExitUnknown, Message: "the pod was deleted as asked; its exit code is not known"}
+	case !ran:
+		return agent.Observation{Event: agent.Refused, Reason: ReasonDeleted, Message: "the pod was deleted by somebody else before it ran"}
 	}
 	return agent.Observation{Event: agent.ExitUnknown, Reason: ReasonDeleted, Message: "the pod was deleted by somebody else; exit status unknown"}
 }

@@ -79,3 +79,18 @@ func setup(env *testscript.Env) error {
 	}
 	return nil
 }
+
+// TestVerifyNodes: a server whose agents are the nodes of a cluster; make verify-kubernetes starts one.
+func TestVerifyNodes(t *testing.T) {
+	cluster := os.Getenv("WEIR_KUBERNETES_TESTBED")
+	if cluster == "" {
+		t.Skip("needs a cluster: make verify-kubernetes")
+	}
+	p := params("testdata/kubernetes")
+	p.Setup = func(env *testscript.Env) error {
+		env.Setenv("KUBECONFIG", filepath.Join(cluster, "admin.kubeconfig"))
+		env.Setenv("NAMESPACE", "clitest")
+		return setup(env)
+	}
+	testscript.Run(t, p)
+}
