@@ -142,7 +142,7 @@ func (a *app) bench(ctx context.Context, o benchOptions, chosen []workloads.Work
 		return err
 	}
 	defer b.close()
-	r := harness.Report{Version: harness.ReportVersion, Began: time.Now().UTC().Truncate(time.Second), Command: "weir bench run " + o.String(chosen), Commit: Build, Machine: harness.ThisMachine(),
+	r := harness.Report{Version: harness.ReportVersion, Began: time.Now().UTC().Truncate(time.Second), Command: "weir bench run " + o.String(chosen), Commit: b.commit(ctx), Machine: harness.ThisMachine(),
 		Versions: b.versions, Seed: benchSeed, Results: []harness.Result{}}
 	r.Load[0] = harness.Load()
 	if !r.Quiet() && !o.quick {

@@ -101,6 +101,18 @@ func (b *bencher) buildPeers(ctx context.Context) string {
 	return ""
 }
 
+// commit is what Weir was built from: as the binary says, or, where it was built without that, as its repository does.
+func (b *bencher) commit(ctx context.Context) string {
+	if Build != "dev" {
+		return Build
+	}
+	out, err := exec.CommandContext(ctx, "git", "-C", b.o.repo, "describe", "--always", "--dirty=+changes", "--abbrev=12", "--exclude=*").Output()
+	if err != nil {
+		return Build
+	}
+	return "dev-" + string(bytes.TrimSpace(out))
+}
+
 func (b *bencher) peer(name string) string { return filepath.Join(b.dir, name) }
 
 // workload prepares the input of a workload, runs it and clears it away.
