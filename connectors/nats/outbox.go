@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -20,7 +21,6 @@ const (
 	// it, and an answer may take callTimeout.
 	MinWindow = 20 * time.Second
 	inFlight  = 256 // messages of one slot without an answer
-	maxHeader = 512 // bytes of a message's headers, of the server's limit for a message
 )
 
 // Outbox is the sink of one slot into one subject of one stream.
@@ -35,7 +35,7 @@ type Outbox struct {
 	staged time.Time
 	fresh  time.Time // at this time it was known which messages are in the stream
 	value  []byte
-	pause  func() // tests: stands still between the check of the time and a publish
+	pause  func() // tests: stands still before a message
 }
 
 // NewOutbox makes a sink of rows of a schema. slot names the slot and the pipeline's installation for ever: no other sink may have the same. It does
@@ -45,7 +45,9 @@ func NewOutbox(ctx context.Context, c *Client, cfg physical.WriteConfig, in colu
 	if err != nil {
 		return nil, err
 	}
-	o := &Outbox{client: c, config: config, now: header{owner: rand.Text(), source: slot}, most: int(c.conn.MaxPayload()) - maxHeader, pause: func() {}}
+	o := &Outbox{client: c, config: config, now: header{owner: rand.Text(), source: slot}, pause: func() {}}
+	headers := o.headers()
+	o.most = int(c.conn.MaxPayload()) - headers
 	fail := func(err error) (*Outbox, error) {
 		return nil, fmt.Errorf("open nats sink to stream %s, subject %s: %w", config.Stream, config.Subject, err)
 	}
@@ -66,13 +68,19 @@ func NewOutbox(ctx context.Context, c *Client, cfg physical.WriteConfig, in colu
 		return fail(fmt.Errorf("the stream's duplicate window is %s, and what is published again is told apart for certain from %s on: run `nats stream edit %s --dupe-window 2m`, or write `guarantee: at_least_once`", o.window, MinWindow, config.Stream))
 	}
 	if size := int(info.Config.MaxMsgSize); size > 0 {
-		o.most = min(o.most, size-maxHeader)
+		o.most = min(o.most, size-headers)
 	}
 	o.now.floor = info.State.LastSeq
 	if o.js, err = jetstream.New(c.conn, jetstream.WithPublishAsyncMaxPending(2*inFlight), jetstream.WithPublishAsyncTimeout(callTimeout)); err != nil {
 		return fail(err)
 	}
 	return o, nil
+}
+
+// headers is the most that the headers of a message take of the server's limit for it.
+func (o *Outbox) headers() int {
+	m := o.toMessage(&message{id: o.now.source + "/" + strconv.FormatUint(math.MaxUint64, 10), at: math.MinInt64 + 1})
+	return m.Size() - len(m.Subject)
 }
 
 // Stage encodes rows as messages. A row that is larger than the server takes is an error that names it.
@@ -121,6 +129,9 @@ func (o *Outbox) Close() error {
 
 // errStale: too much time went by since it was known which messages are in the stream.
 var errStale = errors.New("half of the stream's duplicate window went by")
+
+// errLost: what was sent before may be gone, and what is sent now would come before it.
+var errLost = errors.New("the connection was lost while messages were on their way")
 
 // Apply publishes all messages in order and returns when the stream has acknowledged each, or with the first error. Messages that an earlier Apply, of
 // this sink or of one before it, brought into the stream are not published again.
@@ -181,17 +192,23 @@ func (o *Outbox) publish(ctx context.Context, messages []message) error {
 			return o.explain(ctx, err)
 		}
 		first.m.done = true
-		o.now.floor = max(o.now.floor, ack.Sequence)
+		if !ack.Duplicate { // in a stream that was made anew the numbers begin again, and so does the floor
+			o.now.floor = ack.Sequence
+		}
 		return nil
 	}
+	connection := o.client.conn.Stats().Reconnects
 	for i := range messages {
 		if messages[i].done {
 			continue
 		}
+		o.pause()
+		if o.client.conn.Stats().Reconnects != connection {
+			return errLost
+		}
 		if !o.config.AtLeastOnce && time.Since(o.fresh) > o.window/2 {
 			return &lasting{errStale} // for this loop: Apply looks, and goes on
 		}
-		o.pause()
 		ack, err := o.js.PublishMsgAsync(o.toMessage(&messages[i]), jetstream.WithRetryAttempts(0))
 		if err != nil {
 			return o.explain(ctx, err)

@@ -334,11 +334,10 @@ func (r *reader) open(ctx context.Context) error {
 func (r *reader) pull(ctx context.Context) error {
 	r.upTo = 0
 	if r.filter != "" && r.got == 0 && r.request > 0 {
-		info, err := r.client.stream(ctx, r.stream)
-		if err != nil {
+		var err error
+		if r.upTo, err = r.end(ctx); err != nil {
 			return err
 		}
-		r.upTo = info.State.LastSeq
 	}
 	r.request++
 	r.asked, r.got = pullMessages, 0
@@ -352,6 +351,30 @@ func (r *reader) pull(ctx context.Context) error {
 		return err
 	}
 	return r.client.conn.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+r.stream+"."+r.consumer, r.replyTo(), body)
+}
+
+var errForgotten = errors.New("the server has forgotten the consumer")
+
+// end is the last sequence of the stream if nothing up to there waits for the consumer, else 0: a server that is slow answers a request with silence
+// though it has something.
+func (r *reader) end(ctx context.Context) (uint64, error) {
+	info, err := r.client.stream(ctx, r.stream)
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	c, err := r.client.js.Consumer(ctx, r.stream, r.consumer)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return 0, errForgotten
+	}
+	if err != nil {
+		return 0, err
+	}
+	if c := c.CachedInfo(); c.NumPending > 0 || c.Delivered.Consumer != r.told {
+		return 0, nil
+	}
+	return info.State.LastSeq, nil
 }
 
 func (r *reader) replyTo() string { return r.inbox + "." + strconv.Itoa(r.request) }

@@ -198,8 +198,7 @@ func verifyNats(t *testing.T) {
 		stage("sums", sums+"  - {type: WriteToNats, config: {service: BUS, stream: SUMS, subject: sums.kind}}\n", "      weir: {ReadFromNats: {disorder: 2s}}\n")
 	w.write("orders.yaml", strings.NewReplacer("BUS", "bus", "END", fmt.Sprint(orders)).Replace(doc))
 	stack := w.write("stack.yaml", stackFile)
-	upped := make(chan string, 1)
-	go func() { out, err := w.weir("up", stack); upped <- fmt.Sprint(out, err) }() // it waits for pipelines too
+	w.must("up", "--detach", stack)
 	w.await("rows of stage sums", func(s api.Stack) bool { return len(s.Pipelines) == 1 && counted(s, "sums") > 2000 })
 	w.kill(" nats-server ")
 	w.await("more rows of stage sums", func(s api.Stack) bool { return counted(s, "sums") > 5000 })
