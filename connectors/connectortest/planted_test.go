@@ -105,6 +105,7 @@ type memoryReader struct {
 	at     int
 	killed int
 	hoard  []byte
+	deaf   int // rows; 0: it is not
 	failed bool
 	closed bool
 }
@@ -122,7 +123,13 @@ func (r *memoryReader) Read(ctx context.Context, b *column.Batch, limit int) (ch
 				r.at++
 			case "a restart repeats a row":
 				r.at--
+			case "a restart makes it deaf":
+				r.deaf = n
 			}
+		}
+		if r.deaf > 0 && r.at >= r.deaf { // what it had fetched before was all
+			<-ctx.Done()
+			return r.position(), context.Cause(ctx)
 		}
 		if r.at < n {
 			return r.give(b, min(n, r.at+limit))
@@ -185,7 +192,9 @@ func (r *memoryReader) give(b *column.Batch, end int) (checkpoint.Position, erro
 	}
 	for _, row := range rows {
 		b.Cols[0].AppendInt(row.ID)
-		b.Cols[1].AppendString([]byte(row.Text))
+		if len(b.Cols) > 1 {
+			b.Cols[1].AppendString([]byte(row.Text))
+		}
 		b.N++
 	}
 	r.at = end
@@ -215,7 +224,7 @@ var planted = map[string][]string{
 	"closing twice is fine":                  {"a reader is closed once", "a source is closed once"},
 	"rows that come later are read":          {"later rows are not seen", "an unbounded split ends"},
 	"garbage stops after the rows before it": {"garbage is passed over", "garbage panics", "garbage takes the rows before it with it", "garbage has no place", "garbage is read past the second time"},
-	"a killed service is read on":            {"a restart loses a row", "a restart repeats a row"},
+	"a killed service is read on":            {"a restart loses a row", "a restart repeats a row", "a restart makes it deaf"},
 
 	"what is staged is not seen":                           {"staging shows rows"},
 	"what is applied is seen once":                         {"applying does nothing", "the last entry is forgotten", "closing deletes"},
@@ -240,6 +249,9 @@ func sinkOf(bug string) Sink {
 
 func TestAGoodConnectorKeepsEveryClaim(t *testing.T) {
 	TestSource(t, sourceOf(""))
+	t.Run("of numbers", func(t *testing.T) {
+		TestSource(t, Source{Ordered: true, Numbers: "value", Place: func(_ testing.TB, rows []Row) *SourcePlace { return newMemory("", rows).place() }})
+	})
 	TestSink(t, sinkOf(""))
 }
 

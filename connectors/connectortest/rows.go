@@ -59,10 +59,16 @@ func (r Row) JSON() []byte {
 	return data
 }
 
-// RowsOf copies the rows of a batch.
+// RowsOf copies the rows of a batch, of numbers alone too.
 func RowsOf(b *column.Batch) []Row {
 	var out []Row
-	b.Rows(func(i int) { out = append(out, Row{ID: b.Cols[0].Ints[i], Text: string(b.Cols[1].At(i))}) })
+	b.Rows(func(i int) {
+		r := Row{ID: b.Cols[0].Ints[i]}
+		if len(b.Cols) > 1 {
+			r.Text = string(b.Cols[1].At(i))
+		}
+		out = append(out, r)
+	})
 	return out
 }
 
@@ -103,8 +109,8 @@ func stored(p checkpoint.Position) (checkpoint.Position, error) {
 
 // readOn reads from an open reader until it has n rows, or to the end where n is negative. size gives the most rows of the next Read. The
 // positions after each Read are returned with the rows.
-func readOn(ctx context.Context, r connectors.Reader, n int, size func() int) (rows []Row, stands []stand, err error) {
-	b := column.NewBatch(&Schema, 64)
+func (s Source) readOn(ctx context.Context, r connectors.Reader, n int, size func() int) (rows []Row, stands []stand, err error) {
+	b := s.batch()
 	for n < 0 || len(rows) < n {
 		b.Reset()
 		limit := size()

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"reflect"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -23,6 +21,8 @@ type Source struct {
 	Bounded bool  // its splits end
 	Ordered bool  // a split gives its rows in the order in which they were written
 	Ahead   int64 // bytes that a reader which nobody reads from may hold at most; 0: not promised
+	// Numbers is the name of the only column of a source that gives numbers and nothing else: its rows have no texts. Empty: the rows are of Schema.
+	Numbers string
 	// Place makes a new place that holds rows. What it starts ends with the test.
 	Place func(t testing.TB, rows []Row) *SourcePlace
 }
@@ -72,6 +72,25 @@ func bigRowsOf() []Row {
 	return out
 }
 
+// batch is an empty one of the source's rows.
+func (s Source) batch() *column.Batch {
+	schema := &Schema
+	if s.Numbers != "" {
+		schema = &column.Schema{Fields: []column.Field{{Name: s.Numbers, Kind: column.Int64}}}
+	}
+	return column.NewBatch(schema, 64)
+}
+
+// only takes the texts off rows of a source of numbers.
+func (s Source) only(rows []Row) []Row {
+	for i := range rows {
+		if s.Numbers != "" {
+			rows[i].Text = ""
+		}
+	}
+	return rows
+}
+
 // TestSource holds a source to every claim.
 func TestSource(t *testing.T, s Source) {
 	for _, c := range sourceClaims {
@@ -89,7 +108,7 @@ func (c sourceClaim) run(t testing.TB, s Source) error {
 		}
 		rows = c.rows
 	}
-	written := rows()
+	written := s.only(rows())
 	p := s.Place(t, written)
 	if c.needs != nil && !c.needs(s, p) {
 		return errNotDeclared
@@ -152,9 +171,9 @@ func scanSplits(ctx context.Context, s Source, src connectors.Source, splits []c
 		var got []Row
 		var at []stand
 		if s.Bounded || len(splits) == 1 {
-			got, at, err = readOn(ctx, r, want, size)
+			got, at, err = s.readOn(ctx, r, want, size)
 		} else {
-			got, at, err = readUntilSilent(ctx, r)
+			got, at, err = s.readUntilSilent(ctx, r)
 		}
 		if err = errors.Join(err, r.Close()); err != nil {
 			return nil, nil, fmt.Errorf("split %s: %w", sp.ID, err)
@@ -168,12 +187,12 @@ func scanSplits(ctx context.Context, s Source, src connectors.Source, splits []c
 // silent is how long an unbounded split of several may take to bring a row that is there.
 const silent = 1500 * time.Millisecond
 
-func readUntilSilent(ctx context.Context, r connectors.Reader) ([]Row, []stand, error) {
+func (s Source) readUntilSilent(ctx context.Context, r connectors.Reader) ([]Row, []stand, error) {
 	var rows []Row
 	var stands []stand
 	for {
 		quiet, cancel := context.WithTimeout(ctx, silent)
-		got, at, err := readOn(quiet, r, 1, func() int { return 1 })
+		got, at, err := s.readOn(quiet, r, 1, func() int { return 1 })
 		cancel()
 		if err != nil && quiet.Err() != nil && ctx.Err() == nil {
 			return rows, stands, nil
@@ -181,8 +200,8 @@ func readUntilSilent(ctx context.Context, r connectors.Reader) ([]Row, []stand, 
 		if err != nil {
 			return rows, stands, err
 		}
-		for _, s := range at {
-			stands = append(stands, stand{len(rows) + s.rows, s.position})
+		for _, st := range at {
+			stands = append(stands, stand{len(rows) + st.rows, st.position})
 		}
 		rows = append(rows, got...)
 	}
@@ -248,239 +267,9 @@ func readAfter(ctx context.Context, s Source, p *SourcePlace, sp connectors.Spli
 	if s.Bounded {
 		want = -1
 	}
-	rest, _, err := readOn(ctx, r, want, func() int { return 33 })
+	rest, _, err := s.readOn(ctx, r, want, func() int { return 33 })
 	if err = errors.Join(err, r.Close()); err != nil {
 		return err
 	}
 	return same(rest, all[cut.rows:], true)
-}
-
-func boundedMemory(ctx context.Context, s Source, p *SourcePlace, _ []Row) error {
-	src, splits, err := opened(ctx, p)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	before := heap()
-	r, err := src.Open(ctx, splits[0], checkpoint.Position{})
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	if _, _, err := readOn(ctx, r, 1, func() int { return 1 }); err != nil {
-		return err
-	}
-	most := int64(0)
-	for range 10 { // half a second in which it may go on fetching
-		time.Sleep(50 * time.Millisecond)
-		most = max(most, heap()-before)
-	}
-	if most > s.Ahead {
-		return fmt.Errorf("a reader that gave one row holds %d bytes of the %d that are there, and at most %d are declared", most, bigRows*bigText, s.Ahead)
-	}
-	_, _, err = readOn(ctx, r, 10, func() int { return 1 })
-	return err
-}
-
-func heap() int64 {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
-}
-
-// promptly is how long a call may go on after its context has ended.
-const promptly = 2 * time.Second
-
-func cancelled(ctx context.Context, s Source, p *SourcePlace, written []Row) error {
-	src, splits, err := opened(ctx, p)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	for _, sp := range splits[:1] {
-		r, err := src.Open(ctx, sp, checkpoint.Position{})
-		if err != nil {
-			return err
-		}
-		ended, cancel := context.WithCancel(ctx)
-		stop := time.AfterFunc(200*time.Millisecond, cancel)
-		defer stop.Stop()
-		b := column.NewBatch(&Schema, 64)
-		rows := 0
-		for err == nil {
-			b.Reset()
-			_, err = r.Read(ended, b, 64)
-			rows += b.N
-			if s.Bounded && rows >= len(written)/2 { // it would end by itself
-				cancel()
-			}
-		}
-		began := time.Now()
-		if errors.Is(err, io.EOF) && !s.Bounded {
-			return errors.New("an unbounded split ended")
-		}
-		if !s.Bounded {
-			// It waits for a row now, and its context ends meanwhile.
-			waiting, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
-			began = time.Now()
-			b.Reset()
-			_, err := r.Read(waiting, b, 64)
-			cancel()
-			if took := time.Since(began); took > promptly || err == nil && b.N > 0 {
-				return fmt.Errorf("a Read returned %d rows and %v %s after it was called, and its context had ended after 200ms", b.N, err, took)
-			}
-		}
-		if err := r.Close(); err != nil {
-			return err
-		}
-		if took := time.Since(began); took > promptly+time.Second {
-			return fmt.Errorf("it took %s to end", took)
-		}
-	}
-	return nil
-}
-
-func closedTwice(ctx context.Context, _ Source, p *SourcePlace, _ []Row) error {
-	src, splits, err := opened(ctx, p)
-	if err != nil {
-		return err
-	}
-	r, err := src.Open(ctx, splits[0], checkpoint.Position{})
-	if err != nil {
-		return err
-	}
-	if _, _, err := readOn(ctx, r, 1, func() int { return 1 }); err != nil {
-		return err
-	}
-	if err := r.Close(); err != nil {
-		return fmt.Errorf("close a reader: %w", err)
-	}
-	if err := r.Close(); err != nil {
-		return fmt.Errorf("close a reader again: %w", err)
-	}
-	if err := src.Close(); err != nil {
-		return fmt.Errorf("close a source: %w", err)
-	}
-	if err := src.Close(); err != nil {
-		return fmt.Errorf("close a source again: %w", err)
-	}
-	return nil
-}
-
-// one is the first split's reader, of sources whose rows the claim must find in one split.
-func one(ctx context.Context, p *SourcePlace) (connectors.Source, connectors.Split, connectors.Reader, error) {
-	src, splits, err := opened(ctx, p)
-	if err != nil {
-		return nil, connectors.Split{}, nil, err
-	}
-	if len(splits) != 1 {
-		return nil, connectors.Split{}, nil, fmt.Errorf("the claim wants a place with one split, this one has %d", len(splits))
-	}
-	r, err := src.Open(ctx, splits[0], checkpoint.Position{})
-	return src, splits[0], r, err
-}
-
-func later(ctx context.Context, _ Source, p *SourcePlace, written []Row) error {
-	src, _, r, err := one(ctx, p)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	defer r.Close()
-	got, _, err := readOn(ctx, r, len(written), func() int { return 100 })
-	if err != nil {
-		return err
-	}
-	more := Rows(int64(len(written)+1), 50)
-	wrote := make(chan error, 1)
-	timer := time.AfterFunc(100*time.Millisecond, func() { wrote <- p.More(more) }) // while the Read below waits
-	defer timer.Stop()
-	rest, _, err := readOn(ctx, r, len(more), func() int { return 100 })
-	if err = errors.Join(err, <-wrote); err != nil {
-		return err
-	}
-	return same(append(got, rest...), append(slices.Clone(written), more...), true)
-}
-
-// garbage: the rows before it are given out, then an error comes that names the place, and comes again from the position that was told.
-func garbage(ctx context.Context, _ Source, p *SourcePlace, written []Row) error {
-	if err := p.Garbage(); err != nil {
-		return err
-	}
-	src, split, r, err := one(ctx, p)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	got, stands, err := readOn(ctx, r, len(written)+1, func() int { return 100 })
-	if err == nil {
-		return errors.New("garbage was read as a row")
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if !strings.Contains(err.Error(), p.Named) {
-		return fmt.Errorf("the error does not name the place of the row (%q): %w", p.Named, err)
-	}
-	if diff := same(got, written, true); diff != nil {
-		return fmt.Errorf("before the error %q came: %w", err, diff)
-	}
-	if err := r.Close(); err != nil {
-		return err
-	}
-	again, err := src.Open(ctx, split, stands[len(stands)-1].position)
-	if err != nil {
-		return err
-	}
-	defer again.Close()
-	rest, _, err := readOn(ctx, again, 1, func() int { return 100 })
-	if err == nil || len(rest) > 0 {
-		return fmt.Errorf("read again from its position, garbage is passed over: %d rows, %v", len(rest), err)
-	}
-	return nil
-}
-
-// killed: the service is ended in the middle and started again; the reader goes on, or fails and is opened anew where it was, as the engine does.
-func killed(ctx context.Context, _ Source, p *SourcePlace, written []Row) error {
-	src, split, r, err := one(ctx, p)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = src.Close() }()
-	half := len(written) / 2
-	got, stands, err := readOn(ctx, r, half, func() int { return 50 })
-	if err != nil {
-		return err
-	}
-	restarted := make(chan error, 1)
-	go func() { restarted <- p.Restart() }()
-	at := stands[len(stands)-1].position
-	for until := len(written) - 10; len(got) < len(written); {
-		if len(got) >= until { // the last rows are read when it is back
-			if err := <-restarted; err != nil {
-				return err
-			}
-			until = len(written)
-		}
-		rest, more, err := readOn(ctx, r, until-len(got), func() int { return 50 })
-		got = append(got, rest...)
-		if len(more) > 0 {
-			at = more[len(more)-1].position
-		}
-		if err == nil {
-			continue
-		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("after %d rows: %w", len(got), errors.Join(context.Cause(ctx), err))
-		}
-		_ = r.Close() // its service may be gone
-		if r, err = src.Open(ctx, split, at); err != nil {
-			return err
-		}
-	}
-	if err := r.Close(); err != nil {
-		return err
-	}
-	return same(got, written, true)
 }
