@@ -198,3 +198,6 @@ func retryFor(ctx context.Context, limit time.Duration, f func() error) error {
 		}
 	}
 }
+
+// Closed reports whether the connection has ended for good: by Close, or since the server refused the login twice when it was made anew.
+func (c *Client) Closed() bool { return c.conn.IsClosed() }

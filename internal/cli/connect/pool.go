@@ -14,20 +14,25 @@ import (
 	"github.com/weir-project/weir/pipelines/physical"
 )
 
-// Pool keeps one client for each way to reach a service. All slots of a process share it. mu guards the maps; a Cassandra session and a NATS
-// connection are opened under it, so that slots which start together open one.
+// Pool keeps one client for each way to reach a service. All slots of a process share it. A lock guards the map below it; a Cassandra session and a NATS
+// connection are opened under theirs, so that slots which start together open one, and nobody waits for a service that he does not use.
 type Pool struct {
-	mu        sync.Mutex
-	client    string
-	id        string // drawn for this process
-	kafkas    map[string]*kafka.Client
-	cassandra map[string]*cassandra.Session
+	client string
+	id     string // drawn for this process
+
+	mu     sync.Mutex
+	kafkas map[string]*kafka.Client
+
+	cassandraMu sync.Mutex
+	cassandra   map[string]*cassandra.Session
+
+	natsMu sync.Mutex
+	nats   map[string]*nats.Client
 
 	// Dialer makes the connections to a Cassandra; nil is the network. It is set before anything is opened.
 	Dialer cassandra.Dialer
 	// Beam is the path of the program that runs jobs on Beam; empty is the one beside this program.
 	Beam string
-	nats map[string]*nats.Client
 }
 
 // NewPool makes an empty pool; client is the name by which brokers know this process.
@@ -55,10 +60,13 @@ func (p *Pool) kafkaClient(c physical.Connection) (*kafka.Client, error) {
 }
 
 func (p *Pool) cassandraSession(ctx context.Context, c physical.Connection) (*cassandra.Session, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.cassandraMu.Lock()
+	defer p.cassandraMu.Unlock()
 	if s := p.cassandra[key(c)]; s != nil {
 		return s, nil
+	}
+	if ctx.Err() != nil { // ended while another tried
+		return nil, context.Cause(ctx)
 	}
 	s, err := cassandra.DialThrough(ctx, c, p.Dialer)
 	if err != nil {
@@ -69,23 +77,34 @@ func (p *Pool) cassandraSession(ctx context.Context, c physical.Connection) (*ca
 }
 
 func (p *Pool) natsClient(ctx context.Context, c physical.Connection) (*nats.Client, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if n := p.nats[key(c)]; n != nil {
-		return n, nil
+	p.natsMu.Lock()
+	defer p.natsMu.Unlock()
+	old := p.nats[key(c)]
+	if old != nil && !old.Closed() {
+		return old, nil
+	}
+	if ctx.Err() != nil { // ended while another tried
+		return nil, context.Cause(ctx)
 	}
 	n, err := nats.Dial(ctx, c, p.client)
 	if err != nil {
 		return nil, err
 	}
 	p.nats[key(c)] = n
+	if old != nil {
+		if err := old.Close(); err != nil {
+			return nil, err
+		}
+	}
 	return n, nil
 }
 
 // Close ends all clients.
 func (p *Pool) Close() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	for _, l := range []sync.Locker{&p.mu, &p.cassandraMu, &p.natsMu} {
+		l.Lock()
+		defer l.Unlock()
+	}
 	var errs []error
 	for _, k := range p.kafkas {
 		errs = append(errs, k.Close())
