@@ -74,9 +74,9 @@ func (a Admin) String() string {
 	case CordonBroker, UncordonBroker, UnregisterBroker:
 		return fmt.Sprintf("%s broker %d of %s", strings.Replace(string(a.Kind), "the cordon", "the cordon of", 1), a.Broker, a.Service)
 	case MoveReplicas:
-		return fmt.Sprintf("%s of %s: %s", a.Kind, a.Service, movesText(a.Moves))
-	case ElectLeaders:
-		return fmt.Sprintf("%s of %s", a.Kind, a.Service)
+		if len(a.Moves) > 0 { // else none are left to move, or as many are under way as may be
+			return fmt.Sprintf("%s of %s: %s", a.Kind, a.Service, movesText(a.Moves))
+		}
 	}
 	var names []string
 	for _, t := range a.Topics {

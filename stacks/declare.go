@@ -3,6 +3,7 @@ package stacks
 import (
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // Kind is what the value of a field may be.
@@ -91,7 +92,7 @@ var port = Field{Name: "port", Kind: Whole, Least: 1, Most: 65535, Doc: "fixed c
 
 // versions declares a version field; the last one is taken where it is left out.
 func versions(known ...string) Field {
-	return Field{Name: "version", Kind: Text, Words: known, Doc: "versions are strings: \"" + known[len(known)-1] + "\""}
+	return Field{Name: "version", Kind: Text, Words: known, Doc: "written as \"" + known[len(known)-1] + "\", in quotes"}
 }
 
 // Declaration is the whole document, the fields of a service being those of all operators.
@@ -119,8 +120,10 @@ func Declaration() Field {
 func anyService() []Field {
 	out := slices.Clone(serviceFields)
 	out[0].Words = operatorNames()
+	docs := map[string]string{} // of fields whose operators document them differently
 	for _, o := range declared {
 		for _, f := range o.Fields {
+			docs[f.Name] += "; " + o.Name + ": " + f.Doc
 			i := slices.IndexFunc(out, func(g Field) bool { return g.Name == f.Name })
 			if i < 0 {
 				out = append(out, f)
@@ -128,7 +131,7 @@ func anyService() []Field {
 			}
 			out[i].Words = union(out[i].Words, f.Words)
 			if out[i].Doc != f.Doc {
-				out[i].Doc += "; " + o.Name + ": " + f.Doc
+				out[i].Doc = strings.TrimPrefix(docs[f.Name], "; ")
 			}
 		}
 	}

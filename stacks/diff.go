@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/weir-project/weir/internal/fault"
 	"github.com/weir-project/weir/pipelines/compile"
 	"github.com/weir-project/weir/pipelines/physical"
 )
@@ -56,7 +57,14 @@ func (s Service) describe() string {
 	if s.Version != "" {
 		text += " " + s.Version
 	}
-	return fmt.Sprintf("%s, size %d", text, s.Size)
+	text = fmt.Sprintf("%s, size %s", text, s.Sizes())
+	if s.Ranges() {
+		text += " as the load asks"
+	}
+	if s.Cores > 0 {
+		text += fmt.Sprintf(", %s each", fault.Count(s.Cores, "core"))
+	}
+	return text
 }
 
 // changes says what becomes of each field, with its consequence.
@@ -71,6 +79,16 @@ func (s Service) changes(to Service) []string {
 			how = "the highest indexes are stopped after their slots moved"
 		}
 		out = append(out, fmt.Sprintf("size %d -> %d: %s", s.Size, to.Size, how))
+	}
+	if s.Ranges() != to.Ranges() || s.Ranges() && s.Sizes() != to.Sizes() {
+		how := "the load decides between them"
+		if !to.Ranges() {
+			how = "the load no longer decides"
+		}
+		out = append(out, fmt.Sprintf("bounds %s -> %s: %s", s.Sizes(), to.Sizes(), how))
+	}
+	if s.Cores != to.Cores {
+		out = append(out, fmt.Sprintf("cores %s -> %s: restarts each task", cores(s.Cores), cores(to.Cores)))
 	}
 	if s.Version != to.Version {
 		out = append(out, fmt.Sprintf("version %s -> %s: restarts each task", s.Version, to.Version))
@@ -93,6 +111,13 @@ func mebibytes(n int64) string {
 		return "the operator's default"
 	}
 	return fmt.Sprintf("%d MiB", n)
+}
+
+func cores(n int) string {
+	if n == 0 {
+		return "all of its machine"
+	}
+	return fmt.Sprint(n)
 }
 
 func fixed(port int) string {

@@ -40,6 +40,7 @@ type Service struct {
 	Version    string    `json:"version,omitempty"`
 	Size       int       `json:"size"`                  // brokers, nodes or workers
 	Max        int       `json:"max,omitempty"`         // workers: {min, max}; Size is min
+	Min        int       `json:"min,omitempty"`         // the document's own least, once Size is the size that stands; 0: Size is it
 	StorageMiB int64     `json:"storage_mib,omitempty"` // of each pod
 	MemoryMiB  int64     `json:"memory_mib,omitempty"`  // 0: the operator's default
 	Cores      int       `json:"cores,omitempty"`       // that each worker may use at once; 0: all of its machine
@@ -67,12 +68,25 @@ func (s *Stack) Operators() map[string]string {
 }
 
 // Ranges reports whether the document gives bounds and not a number: {min, max}.
-func (v Service) Ranges() bool { return v.Max > v.Size }
+func (v Service) Ranges() bool { return v.Max > v.least() }
+
+func (v Service) least() int {
+	if v.Min > 0 {
+		return v.Min
+	}
+	return v.Size
+}
+
+// Of is the service with the size that stands, which may be another than the document's.
+func (v Service) Of(size int) Service {
+	v.Min, v.Size = v.least(), size
+	return v
+}
 
 // Sizes is the number or the bounds as the document has them.
 func (v Service) Sizes() string {
 	if v.Ranges() {
-		return fmt.Sprintf("%d to %d", v.Size, v.Max)
+		return fmt.Sprintf("%d to %d", v.least(), v.Max)
 	}
 	return strconv.Itoa(v.Size)
 }

@@ -50,16 +50,37 @@ throughput. A run whose output is not the known result does not count. benchmark
 }
 
 func (a *app) benchList() *cobra.Command {
-	return &cobra.Command{
+	var output string
+	c := &cobra.Command{
 		Use: "list", Short: "List the workloads", Args: args(0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			var rows [][]string
-			for _, w := range workloads.All() {
-				rows = append(rows, []string{w.Name, w.Title, group(int64(w.Events)), w.Needs})
+			if err := checkFormat(output, "weir bench list -o json"); err != nil {
+				return err
 			}
-			return console.Table(a.out, []string{"workload", "what it measures", "events", "needs"}, rows)
+			all := []listedWorkload{}
+			for _, w := range workloads.All() {
+				all = append(all, listedWorkload{w.Name, w.Title, w.Events, w.Needs})
+			}
+			if output != "text" {
+				return encode(a.out, output, all)
+			}
+			for _, w := range all {
+				fmt.Fprintf(a.out, "%s  %s\n    %s events; needs %s\n", w.Name, w.Title, group(int64(w.Events)), w.Needs)
+			}
+			fmt.Fprintln(a.err, "\nweir bench run WORKLOAD --quick shows in seconds that one works; without --quick it is measured")
+			return nil
 		},
 	}
+	c.Flags().StringVarP(&output, "output", "o", "text", "text, json or yaml")
+	return c
+}
+
+// listedWorkload is a line of `weir bench list`.
+type listedWorkload struct {
+	Name   string `json:"name"`
+	Title  string `json:"title"`
+	Events int    `json:"events"`
+	Needs  string `json:"needs"`
 }
 
 func (a *app) benchRun() *cobra.Command {
@@ -77,7 +98,7 @@ func (a *app) benchRun() *cobra.Command {
 	}
 	f := c.Flags()
 	f.IntVar(&o.rounds, "rounds", 0, fmt.Sprintf("how often each system runs (default %d, with --quick 1)", benchRounds))
-	f.IntVar(&o.events, "events", 0, "events of each workload (default as `weir bench list` says)")
+	f.IntVar(&o.events, "events", 0, "events of each workload (default as weir bench list says)")
 	f.BoolVar(&o.quick, "quick", false, fmt.Sprintf("one round of %s events without warm-up and A/A: shows that it works and is right, and measures nothing", group(quickEvents)))
 	f.StringSliceVar(&o.peers, "peers", nil, "peers to run, such as duckdb,loop; none for Weir alone (default all)")
 	f.StringVar(&o.kafka, "kafka", "", "host:port of a Kafka without login for w1 (default: one is started)")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -94,9 +93,14 @@ func (a *app) graphCommand() *cobra.Command {
 
 func (a *app) planCommand() *cobra.Command {
 	var detailed bool
+	var output string
 	c := &cobra.Command{
 		Use: "plan STACK.yaml", Short: "Show what applying a stack would change, and why, before anything runs", Args: args(1, 1),
+		Example: "  weir plan stacks/catalog/flights/stack.yaml\n  weir plan stack.yaml --detailed-exitcode && echo nothing to change",
 		RunE: func(c *cobra.Command, argv []string) error {
+			if err := checkFormat(output, "weir plan STACK.yaml -o json"); err != nil {
+				return err
+			}
 			b, r, err := bundle(argv[0])
 			if err != nil {
 				return err
@@ -105,7 +109,11 @@ func (a *app) planCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprint(a.out, p.Text)
+			if output == "text" {
+				fmt.Fprint(a.out, p.Text)
+			} else if err := encode(a.out, output, p); err != nil {
+				return err
+			}
 			if detailed && p.Changes > 0 {
 				return fault.New("", "", "", fault.Cause(errQuiet), fault.Exit(fault.ExitChanges))
 			}
@@ -113,6 +121,7 @@ func (a *app) planCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit with 2 where something would change")
+	c.Flags().StringVarP(&output, "output", "o", "text", "text, json or yaml")
 	return c
 }
 
@@ -174,8 +183,8 @@ func (a *app) whyCommand() *cobra.Command {
 		Use: "why offers|step|placement|scale NAME", Short: "Print the reasons of a decision", Args: args(2, 2),
 		Example: "  weir why offers events\n  weir why step workers\n  weir why placement serving\n  weir why scale flights/workers -o json",
 		RunE: func(c *cobra.Command, argv []string) error {
-			if !slices.Contains(planFormats, output) {
-				return fault.Usage("E-USAGE", "print as", output, fault.Causef("there is no such format (formats: %s)", strings.Join(planFormats, ", ")), fault.Hint(fault.DidYouMean(output, planFormats, "weir why scale flights/workers -o json")))
+			if err := checkFormat(output, "weir why scale flights/workers -o json"); err != nil {
+				return err
 			}
 			client, err := a.server(c.Context())
 			if err != nil {
@@ -221,6 +230,7 @@ func (a *app) logsCommand() *cobra.Command {
 					return err
 				}
 				if !follow {
+					a.nothingIn(l, argv[0], file)
 					return nil
 				}
 				at = l.Next
@@ -236,4 +246,12 @@ func (a *app) logsCommand() *cobra.Command {
 	c.Flags().IntVarP(&lines, "lines", "n", 50, "how many of the last lines")
 	c.Flags().StringVar(&file, "file", "stdout", "stdout or stderr")
 	return c
+}
+
+// nothingIn says where else to look when a task wrote nothing; one that writes to the other file alone would look silent.
+func (a *app) nothingIn(l api.Log, name, file string) {
+	other := map[string]string{"stdout": "stderr", "stderr": "stdout"}[file]
+	if l.Next == 0 {
+		fmt.Fprintf(a.err, "%s has written nothing to %s; weir logs %s --file %s\n", name, file, name, other)
+	}
 }

@@ -126,7 +126,7 @@ func alive(pid int) bool { return pid > 0 && syscall.Kill(pid, 0) == nil }
 
 // confirm says what will be deleted and asks on a terminal; elsewhere --yes is needed.
 func (a *app) confirm(dir string, yes bool) (bool, error) {
-	fmt.Fprintf(a.err, "this deletes %s: the volumes of every service (Kafka's topics, Cassandra's tables), runs, certificates and logs\n", dir)
+	fmt.Fprintf(a.err, "this deletes %s: the volumes of every service (topics, tables, streams), runs, certificates and logs\n", dir)
 	if yes {
 		return true, nil
 	}

@@ -63,6 +63,7 @@ type section struct {
 // item is one thing with its rows: a pipeline has one a stage.
 type item struct {
 	name  string
+	whole string // of what other commands call STACK/NAME
 	datum any
 	rows  [][]string
 }
@@ -97,7 +98,7 @@ func (s section) only(name string) section {
 	}
 	out := section{kind: s.kind, header: s.header}
 	for _, i := range s.items {
-		if i.name == name {
+		if i.name == name || i.whole == name {
 			out.items = append(out.items, i)
 		}
 	}
@@ -189,6 +190,7 @@ func sections(list []api.Stack, wide bool) []section {
 		st.add(s.Name, s, []string{s.Name, s.State, s.Reason})
 		for _, v := range s.Services {
 			sv.add(v.Name, v, []string{v.Name, v.Operator, dash(v.Version), fmt.Sprintf("%d/%d", v.Ready, v.Want), v.State, dash(v.Endpoint), v.Reason})
+			sv.items[len(sv.items)-1].whole = s.Name + "/" + v.Name
 		}
 		for _, p := range s.Pipelines {
 			var rows [][]string

@@ -16,6 +16,14 @@ import (
 
 var planFormats = []string{"text", "json", "yaml"}
 
+// checkFormat refuses an output format that there is not; example is a command with one that there is.
+func checkFormat(output, example string) error {
+	if slices.Contains(planFormats, output) {
+		return nil
+	}
+	return fault.Usage("E-USAGE", "print as", output, fault.Causef("there is no such format (formats: %s)", strings.Join(planFormats, ", ")), fault.Hint(fault.DidYouMean(output, planFormats, example)))
+}
+
 func (a *app) rolloutCommand() *cobra.Command {
 	var watch bool
 	var output string
@@ -23,8 +31,8 @@ func (a *app) rolloutCommand() *cobra.Command {
 		Use: "rollout [STACK/SERVICE | SERVICE]", Short: "Show the plans of the services: phases, steps, what each waits for", Args: args(0, 1),
 		Example: "  weir rollout\n  weir rollout flights/workers --watch\n  weir rollout flights/workers -o json",
 		RunE: func(c *cobra.Command, argv []string) error {
-			if !slices.Contains(planFormats, output) {
-				return fault.Usage("E-USAGE", "print as", output, fault.Causef("there is no such format (formats: %s)", strings.Join(planFormats, ", ")), fault.Hint(fault.DidYouMean(output, planFormats, "weir rollout -o json")))
+			if err := checkFormat(output, "weir rollout -o json"); err != nil {
+				return err
 			}
 			client, err := a.server(c.Context())
 			if err != nil {

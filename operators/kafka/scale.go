@@ -209,9 +209,17 @@ func (d decision) moving(id string, done bool, blocked, missing string, which fu
 		step.Status = plan.Starting
 	}
 	if under > 0 && step.Status != plan.Delayed {
-		step.Reason = fmt.Sprintf("%s, %d partitions are being copied", missing, under)
+		step.Reason = fmt.Sprintf("%s, %s being copied", missing, partitionsAre(under))
 	}
 	return step
+}
+
+// partitionsAre counts partitions of which something is said.
+func partitionsAre(n int) string {
+	if n == 1 {
+		return "1 partition is"
+	}
+	return fmt.Sprintf("%d partitions are", n)
 }
 
 // batch are the first n moves of partitions that are to be moved for the step's sake. One that is being copied is left to come to its end, whatever is
@@ -310,5 +318,5 @@ func (d decision) leaders(after bool) plan.Step {
 	} else if !after {
 		blocked = "after the replicas are spread"
 	}
-	return plan.Admin(leadersID, a, blocked == "" && len(a.Moves) == 0, blocked, fmt.Sprintf("%d partitions are not led by their first replica", len(a.Moves)), d.o)
+	return plan.Admin(leadersID, a, blocked == "" && len(a.Moves) == 0, blocked, partitionsAre(len(a.Moves))+" not led by their first replica", d.o)
 }

@@ -68,6 +68,7 @@ type Step struct {
 	Reason    string
 	NotBefore time.Time // of a delayed step
 	Recovers  bool      // it brings back what ran and ended by itself: no pause holds it up
+	Failed    bool      // its last attempt failed, and Reason says of what
 }
 
 // Overrides are what an operator ordered; they are stored, and applied to each plan that is made.

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/weir-project/weir/operators"
@@ -136,7 +137,7 @@ func (s *Step) retry(a operators.Attempt, now time.Time) {
 		s.NotBefore = time.Time{}
 		return
 	}
-	s.Reason = fmt.Sprintf("attempt %d failed: %s", a.Total, a.LastError)
+	s.Failed, s.Reason = true, fmt.Sprintf("attempt %d failed: %s", a.Total, strings.ReplaceAll(a.LastError, "\n", "; "))
 	if now.Before(a.NotBefore) {
 		s.Status = Delayed
 		s.Reason += fmt.Sprintf("; again in %s", a.NotBefore.Sub(now).Round(100*time.Millisecond))

@@ -97,7 +97,7 @@ func (r *localRun) refuse() error {
 					return err
 				}
 				if ch, ok := r.Graph.Channels[cfg.Channel]; ok && ch.Kafka != nil {
-					return fmt.Errorf("run %s: stage %s writes the Kafka channel %s, which needs a transaction; use `weir up` or `weir apply` with a stack that has a Kafka", n.Path, st.Name, cfg.Channel)
+					return fmt.Errorf("run %s: stage %s writes the Kafka channel %s, which needs a transaction; `weir up` runs it in a stack that has a Kafka", n.Path, st.Name, cfg.Channel)
 				}
 			}
 		}

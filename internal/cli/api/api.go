@@ -108,8 +108,8 @@ type Pipeline struct {
 	State   string    `json:"state"`   // waiting, running, complete
 	Bounded bool      `json:"bounded"` // it comes to an end
 	Reason  string    `json:"reason,omitempty"`
-	Started time.Time `json:"started,omitempty"`
-	Ended   time.Time `json:"ended,omitempty"`
+	Started time.Time `json:"started,omitzero"`
+	Ended   time.Time `json:"ended,omitzero"`
 	Stages  []Stage   `json:"stages"`
 	// Records are the rows read by the stages that read from outside; RecordsPerSecond is end to end: over Started to Ended.
 	Records          int64              `json:"records"`
@@ -140,7 +140,7 @@ type Task struct {
 	State   string    `json:"state"`
 	Reason  string    `json:"reason,omitempty"`
 	PID     int       `json:"pid,omitempty"`
-	Since   time.Time `json:"since,omitempty"`
+	Since   time.Time `json:"since,omitzero"`
 	Holds   string    `json:"holds,omitempty"` // resources
 }
 

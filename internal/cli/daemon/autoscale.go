@@ -10,6 +10,7 @@ import (
 
 	"github.com/weir-project/weir/internal/cli/api"
 	"github.com/weir-project/weir/internal/fault"
+	"github.com/weir-project/weir/operators"
 	"github.com/weir-project/weir/operators/autoscale"
 	"github.com/weir-project/weir/operators/plan"
 	"github.com/weir-project/weir/pipelines/physical"
@@ -215,7 +216,7 @@ func (d *Daemon) scaling(name string) (api.Scaling, error) {
 		v := s.fleet()
 		for _, other := range s.services {
 			if other != v && (other.spec.Role() == name || other.spec.Name == name) {
-				return api.Scaling{}, fault.Invalid("E-SCALE", "why scale", name, fault.Causef("it is a %s: only workers are scaled by the load", other.spec.Operator), fault.Hint("weir scale "+other.spec.Role()+"=N sets a size"))
+				return api.Scaling{}, notByLoad(name, other.spec)
 			}
 		}
 		if v == nil {
@@ -235,8 +236,25 @@ func (d *Daemon) scaling(name string) (api.Scaling, error) {
 		}
 	}
 	slices.Sort(known)
-	return api.Scaling{}, fault.NotFound("E-NOT-FOUND", "why scale", name, fault.Causef("there is neither such a worker service nor such a stage (there are: %s)", strings.Join(known, ", ")),
+	return api.Scaling{}, fault.NotFound("E-NOT-FOUND", "why scale", name, fault.Causef("there is neither such a worker service nor such a stage (there are: %s)", listed(known)),
 		fault.Hint(fault.DidYouMean(name, known, "weir get services")))
+}
+
+// notByLoad says what decides the size of a service that the load does not.
+func notByLoad(name string, spec operators.ServiceSpec) error {
+	hint := "weir get services shows its size"
+	if scales(spec.Operator) {
+		hint = "weir scale " + spec.Role() + "=N sets a size"
+	}
+	return fault.Invalid("E-SCALE", "why scale", name, fault.Causef("it is a %s: only workers are scaled by the load", spec.Operator), fault.Hint(hint))
+}
+
+// listed are the names that there are, or that there are none.
+func listed(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
 }
 
 func (s *stack) scalingOf(v *service, stage string) api.Scaling {

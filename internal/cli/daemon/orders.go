@@ -36,7 +36,7 @@ func (o orders) sized(r *stacks.Resolved) *stacks.Resolved {
 	stack.Services = append([]stacks.Service(nil), stack.Services...)
 	for i, v := range stack.Services {
 		if n, ok := o.Sizes[v.Name]; ok {
-			stack.Services[i].Size = n
+			stack.Services[i] = v.Of(n)
 		}
 	}
 	return &stacks.Resolved{Stack: &stack, Graphs: r.Graphs}

@@ -203,6 +203,7 @@ func (p *pipeline) stageStatus(s *physical.Stage) api.Stage {
 	for _, slot := range p.slots(s) {
 		out.Slots++
 		r, ok := p.latest[slot]
+		out.Epochs += r.Epoch
 		if c, ended := st.Slots[slot.Index]; ended {
 			out.EndedN++
 			add(&out.Counters, c)
@@ -213,7 +214,6 @@ func (p *pipeline) stageStatus(s *physical.Stage) api.Stage {
 			continue
 		}
 		add(&out.Counters, r.Counters)
-		out.Epochs += r.Epoch
 		out.Watermark = min(out.Watermark, r.Watermark)
 		if r.State == "running" {
 			out.Running++

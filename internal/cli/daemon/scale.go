@@ -108,8 +108,10 @@ func (s *stack) checkSize(v *service, n int) error {
 	}
 	written, _ := s.written.Stack.Service(v.spec.Name)
 	switch {
-	case v.spec.Operator != operators.Stream && v.spec.Operator != operators.Kafka:
-		return refuse("leave it at "+fmt.Sprint(v.spec.Size), "it is a %s, and this version runs %s without changing their number", v.spec.Operator, word)
+	case n == v.spec.Size:
+		return nil
+	case !scales(v.spec.Operator):
+		return refuse("leave it at "+fmt.Sprint(v.spec.Size), "it is a %s, and this version does not change its number of %s", v.spec.Operator, word)
 	case n < 1:
 		return refuse("weir down stops a stack and keeps its data", "%d %s are asked for, and a service has at least 1", n, word)
 	case written.Ranges() && (n < written.Size || n > written.Max):
@@ -118,6 +120,9 @@ func (s *stack) checkSize(v *service, n int) error {
 	return nil
 }
 
+// scales reports whether this version can change the size of such a service.
+func scales(operator string) bool { return operator == operators.Stream || operator == operators.Kafka }
+
 // sizeWord is what a service's size counts, as the stack file calls it.
 func sizeWord(operator string) string {
 	switch operator {
@@ -125,6 +130,8 @@ func sizeWord(operator string) string {
 		return "brokers"
 	case operators.Stream:
 		return "workers"
+	case operators.Nats:
+		return "servers"
 	}
 	return "nodes"
 }

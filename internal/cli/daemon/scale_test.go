@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -166,4 +167,39 @@ func TestAWorkerThatLeavesKeepsItsSlotsWhileThePlanIsPaused(t *testing.T) {
 			t.Errorf("paused the hosts are %s, want %s: the drain of the one has not begun, that of the other is over", got, want)
 		}
 	})
+}
+
+func TestWhatFailedIsInTheLineOfAService(t *testing.T) {
+	waits := plan.Step{ID: "a:ready", Status: plan.Started, Reason: "the broker does not answer yet: dial tcp 127.0.0.1:1"}
+	failed := plan.Admin("spread", operators.Admin{Kind: operators.MoveReplicas, Service: "events"}, false, "", "replicas move",
+		operators.Observed{Attempts: map[string]operators.Attempt{"spread": {Total: 3, Failures: 1, LastError: "move the replicas: t/0: REASSIGNMENT_IN_PROGRESS\nt/1: the same"}}})
+	for want, step := range map[string]plan.Step{
+		"a:ready started: the broker does not answer yet":                                                   waits,
+		"spread pending: attempt 3 failed: move the replicas: t/0: REASSIGNMENT_IN_PROGRESS; t/1: the same": failed,
+	} {
+		if got := currently(plan.Plan{Phases: []plan.Phase{{Steps: []plan.Step{step}}}}); got != want {
+			t.Errorf("it says %q, want %q", got, want)
+		}
+	}
+	if got := failed.Action.String(); got != "move replicas of events" {
+		t.Errorf("no moves are %q", got)
+	}
+}
+
+func TestASizeThatThisVersionCannotChangeMayStay(t *testing.T) {
+	d := fleetOf(t, "2")
+	_, r := flights(t)
+	applied(d, r)
+	out, err := d.scale(t.Context(), api.Scale{Targets: []api.Target{{Stack: "flights", Service: "serving", Size: 1}}, DryRun: true}, "weir scale")
+	if err != nil || out.Notes[0] != "flights/serving has size 1 already: nothing to change" {
+		t.Errorf("the size that it has: %+v, %v", out, err)
+	}
+	_, err = d.scaling("serving")
+	var f *fault.Error
+	if !errors.As(err, &f) || f.Code != "E-SCALE" || strings.Contains(f.Hint, "weir scale") {
+		t.Errorf("why scale of a Cassandra: %v", err)
+	}
+	if _, err = d.serviceConnection("flights", "evnts"); !fault.HasCode(err, "E-NOT-FOUND") || !strings.Contains(err.Error(), "flights/events") {
+		t.Errorf("a service that is not there: %v", err)
+	}
 }

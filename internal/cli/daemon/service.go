@@ -99,6 +99,9 @@ func currently(p plan.Plan) string {
 		return ""
 	}
 	text := step.ID + " " + string(step.Status)
+	if step.Failed {
+		return text + ": " + step.Reason // what failed is not left out
+	}
 	if why, _, _ := strings.Cut(step.Reason, ": "); why != "" {
 		text += ": " + why // the whole of it is in the plan
 	}

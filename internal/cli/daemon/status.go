@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -163,7 +164,8 @@ func (d *Daemon) plan(r *stacks.Resolved) (api.Plan, error) {
 // why prints the reasons of a decision.
 func (d *Daemon) why(kind, name string) (api.Plan, error) {
 	for _, s := range d.stacks {
-		v := s.service(name)
+		_, bare, _ := strings.Cut(name, s.name+"/") // STACK/SERVICE, or SERVICE where it is of one stack
+		v := s.service(cmp.Or(bare, name))
 		if v == nil || v.rec == nil {
 			continue
 		}
@@ -184,7 +186,7 @@ func (d *Daemon) why(kind, name string) (api.Plan, error) {
 			var b strings.Builder
 			for _, pod := range slices.Sorted(maps.Keys(st.Observed.Reserved)) {
 				at := st.Observed.Reserved[pod]
-				fmt.Fprintf(&b, "%s is on agent %s, address %s, ports %v, volume %s, because its reservation is there\n", pod, at.Agent, at.Address, at.Ports, at.Volume)
+				fmt.Fprintf(&b, "%s is on agent %s, address %s%s, volume %s, because its reservation is there\n", pod, at.Agent, at.Address, portsText(at.Ports), at.Volume)
 			}
 			if b.Len() == 0 {
 				fmt.Fprintf(&b, "service %s reserves nothing: its tasks go to the first agent that offers enough\n", name)
@@ -193,7 +195,29 @@ func (d *Daemon) why(kind, name string) (api.Plan, error) {
 		}
 		return api.Plan{}, fault.Usage("E-USAGE", "why", kind, fault.Causef("kinds: offers, step, placement, scale"), fault.Hint(fault.DidYouMean(kind, []string{"offers", "step", "placement", "scale"}, "weir why step "+name)))
 	}
-	return api.Plan{}, fault.NotFound("E-NOT-FOUND", "why "+kind, name, fault.Causef("no such service runs"), fault.Hint("weir get services"))
+	known := d.roles()
+	return api.Plan{}, fault.NotFound("E-NOT-FOUND", "why "+kind, name, fault.Causef("no such service runs (services: %s)", listed(known)), fault.Hint(fault.DidYouMean(name, known, "weir get services")))
+}
+
+// roles are the whole names of all services.
+func (d *Daemon) roles() []string {
+	var out []string
+	for _, s := range d.stacks {
+		for _, v := range s.services {
+			out = append(out, v.spec.Role())
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// portsText is ", port NAME N" for each port, nothing where there is none.
+func portsText(ports map[string]int) string {
+	text := ""
+	for _, name := range slices.Sorted(maps.Keys(ports)) {
+		text += fmt.Sprintf(", port %s %d", name, ports[name])
+	}
+	return text
 }
 
 // channel answers how a deployed pipeline's channel is read.
@@ -223,7 +247,16 @@ func (d *Daemon) serviceConnection(stack, service string) (physical.Connection, 
 	if _, err := d.getStack(stack); err != nil {
 		return physical.Connection{}, err
 	}
-	c, err := d.stacks[stack].connection(service)
+	s := d.stacks[stack]
+	if s.service(service) == nil {
+		var known []string
+		for _, v := range s.services {
+			known = append(known, v.spec.Role())
+		}
+		return physical.Connection{}, fault.NotFound("E-NOT-FOUND", "connect to service", stack+"/"+service, fault.Causef("stack %s has none of that name (services: %s)", stack, listed(known)),
+			fault.Hint(fault.DidYouMean(stack+"/"+service, known, "weir get services")))
+	}
+	c, err := s.connection(service)
 	if err != nil {
 		return c, fault.New("E-SERVICE", "connect to service", stack+"/"+service, fault.Cause(err), fault.Hint("weir get services"))
 	}
@@ -244,7 +277,7 @@ func (d *Daemon) sandboxOf(name string) (string, error) {
 		for _, v := range s.services {
 			for _, t := range v.tasks() {
 				known = append(known, t.Name)
-				if t.Name == name || t.ID == name || v.spec.Name == name {
+				if t.Name == name || t.ID == name || v.spec.Name == name || v.spec.Role() == name {
 					return t.ID, nil
 				}
 			}
