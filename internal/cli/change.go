@@ -66,6 +66,8 @@ func isStack(src []byte) bool {
 func (a *app) graphCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "graph FILE", Short: "Show what a pipeline compiles to: stages, fragments, slots, channels, guarantees", Args: args(1, 1),
+		Long:    "Of a stack file it shows the pipelines as the stack's workers run them, of a pipeline file as weir run does: in one process, with one slot.",
+		Example: "  weir graph stacks/catalog/flights/stack.yaml\n  weir graph my-pipeline.yaml",
 		RunE: func(c *cobra.Command, argv []string) error {
 			src, err := readInput(argv[0], stacks.MaxSource)
 			if err != nil {

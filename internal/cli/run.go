@@ -143,6 +143,11 @@ func (a *app) runSource(ctx context.Context, client *api.Client, path string, sr
 	if client == nil && (err == nil || ctx.Err() != nil) {
 		fmt.Fprintf(a.err, "%s: %s\n", g.Pipeline, summary(res))
 	}
+	if client == nil && err == nil {
+		for _, path := range written(g) {
+			fmt.Fprintln(a.err, "wrote "+path)
+		}
+	}
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)

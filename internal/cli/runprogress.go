@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -128,4 +131,32 @@ func rest(n checkpoint.Counters) string {
 		return ""
 	}
 	return "; " + strings.Join(parts, ", ")
+}
+
+// written are the files that a graph writes, as a person would name them from here.
+func written(g *physical.Graph) []string {
+	here, err := os.Getwd()
+	if err != nil {
+		here = "" // no path is below it then
+	}
+	var out []string
+	for _, st := range g.Stages {
+		for _, f := range st.Fragments {
+			for _, n := range f.Nodes {
+				var cfg struct {
+					Connector string
+					Config    struct{ Path string }
+				}
+				if n.Op != physical.OpWrite || json.Unmarshal(n.Config, &cfg) != nil || cfg.Connector != "file" {
+					continue
+				}
+				path := cfg.Config.Path
+				if rel, err := filepath.Rel(here, path); err == nil && filepath.IsLocal(rel) {
+					path = rel
+				}
+				out = append(out, path)
+			}
+		}
+	}
+	return out
 }
