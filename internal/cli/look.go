@@ -19,12 +19,12 @@ import (
 )
 
 var formats = []string{"table", "wide", "json", "yaml", "name"}
-var kinds = []string{"services", "pipelines", "tasks", "stacks"}
+var kinds = []string{"services", "pipelines", "tasks", "stacks", "agents"}
 
 func (a *app) getCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use: "get [services|pipelines|tasks|stacks] [NAME]", Short: "List what runs, and how far it is",
-		Example: "  weir get\n  weir get tasks -o wide\n  weir get pipelines flights -o json", Args: args(0, 2),
+		Use: "get [services|pipelines|tasks|stacks|agents] [NAME]", Short: "List what runs, and how far it is",
+		Example: "  weir get\n  weir get tasks -o wide\n  weir get pipelines flights -o json\n  weir get agents", Args: args(0, 2),
 		RunE: func(c *cobra.Command, argv []string) error {
 			if !slices.Contains(formats, a.output) {
 				return fault.Usage("E-USAGE", "print as", a.output, fault.Causef("there is no such format (formats: %s)", strings.Join(formats, ", ")), fault.Hint(fault.DidYouMean(a.output, formats, "weir get -o json")))
@@ -45,6 +45,9 @@ func (a *app) getCommand() *cobra.Command {
 			client, err := a.server(c.Context())
 			if err != nil {
 				return err
+			}
+			if kind == "agents" {
+				return a.getAgents(c.Context(), client, name)
 			}
 			return a.get(c.Context(), client, kind, name)
 		},

@@ -28,6 +28,7 @@ type api struct {
 	namespace string
 	patience  Patience
 	backoff   lifecycle.Backoff
+	forbidden func(what string, err error) // told of each call that was forbidden, and with nil of one that was not; may be nil
 }
 
 func newAPI(at *rest.Config, namespace string, patience Patience) (*api, error) {
@@ -73,11 +74,8 @@ func (a *api) try(ctx context.Context, c call, once func(context.Context) error)
 	defer cancel()
 	for attempt := 0; ; attempt++ {
 		err := a.once(ctx, once)
-		if err == nil {
-			return nil
-		}
-		if !passing(err) {
-			return explain(c, err)
+		if err == nil || !passing(err) {
+			return a.answer(c, err)
 		}
 		wait := a.backoff.Next(attempt, 0.5)
 		if seconds, ok := apierrors.SuggestsClientDelay(err); ok {
@@ -87,6 +85,18 @@ func (a *api) try(ctx context.Context, c call, once func(context.Context) error)
 			return fmt.Errorf("%s: %w: %w", c, context.Cause(ctx), err)
 		}
 	}
+}
+
+// answer is the last of a call: its error says what to do about it, and whoever asks later which verbs are forbidden is told.
+func (a *api) answer(c call, err error) error {
+	if err != nil {
+		err = explain(c, err)
+	}
+	f := (*fault.Error)(nil)
+	if a.forbidden != nil && (err == nil || errors.As(err, &f)) {
+		a.forbidden(c.verb+" "+c.resource, err)
+	}
+	return err
 }
 
 func (a *api) once(ctx context.Context, once func(context.Context) error) error {

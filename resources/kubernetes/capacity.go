@@ -1,6 +1,7 @@
 package kubernetes
 
 import (
+	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -23,6 +24,14 @@ type standing struct {
 	reachable   bool   // its kubelet answers: an agent that does not answer has no link
 	schedulable bool   // new pods may come
 	why         string // of what is not so
+}
+
+// err is what is not so, nil when nothing is.
+func (s standing) err() error {
+	if s.why == "" {
+		return nil
+	}
+	return errors.New(s.why)
 }
 
 // stand reads a node's conditions and taints.

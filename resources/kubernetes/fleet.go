@@ -62,6 +62,7 @@ func New(c Config) (*Fleet, error) {
 		return nil, err
 	}
 	f := &Fleet{config: c, api: a, wake: make(chan struct{}, 1), agents: map[resources.AgentID]*node{}, conditions: map[string]error{}}
+	a.forbidden = f.note
 	f.nodes = newMirror[*corev1.Node](a, "nodes", func() runtime.Object { return &corev1.NodeList{} }, c.Log)
 	f.nodes.selector = c.Nodes
 	f.nodes.trim = func(n *corev1.Node) { n.ManagedFields, n.Status.Images = nil, nil }
@@ -80,7 +81,9 @@ func randomID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// Conditions are what keeps the fleet from working, by subject; none is the rule. Each says what to do about it.
+// Conditions are what keeps the fleet, or one of its agents, from working, by subject; none is the rule. Each says what to do about it, where
+// something can be done. Subjects: "nodes" and "pods" (the view of them), "namespace NAME", "node NAME", "agent ID", and a verb with its
+// resource, such as "create pods", which the API server forbids.
 func (f *Fleet) Conditions() map[string]error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -231,10 +234,13 @@ func (f *Fleet) pass(ctx context.Context) {
 			n.stop(nil)
 			f.mu.Lock()
 			delete(f.agents, n.id)
+			delete(f.conditions, "agent "+string(n.id))
+			delete(f.conditions, "node "+n.name)
 			f.mu.Unlock()
 			f.config.Log.Info("the agent of a deleted node has told all", "agent", n.id)
 		default:
 			n.aim(nil, true)
+			f.note("node "+n.name, errors.New("it was deleted from the cluster; the end of its tasks is being told"))
 			if !n.runs() {
 				f.startAgent(ctx, n)
 			}
@@ -245,6 +251,7 @@ func (f *Fleet) pass(ctx context.Context) {
 // follow keeps one agent in step with its node.
 func (f *Fleet) follow(ctx context.Context, n *node, k *corev1.Node, pods []*corev1.Pod) {
 	s := stand(k)
+	f.note("node "+k.Name, s.err())
 	if n.wasGone() || n.finished() {
 		// A node of that name is there again: a new life begins from the record.
 		n.stop(errors.New("its node is there again"))
@@ -261,6 +268,13 @@ func (f *Fleet) follow(ctx context.Context, n *node, k *corev1.Node, pods []*cor
 	if !n.runs() {
 		f.startAgent(ctx, n)
 	}
+}
+
+// Agents are the agents that the fleet knows, those among them whose nodes do not answer.
+func (f *Fleet) Agents() []resources.AgentID {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Sorted(maps.Keys(f.agents))
 }
 
 func (f *Fleet) agent(id resources.AgentID, name string) *node {

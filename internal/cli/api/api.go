@@ -144,6 +144,40 @@ type Task struct {
 	Holds   string    `json:"holds,omitempty"` // resources
 }
 
+// Agents are what runs tasks, and what is in their way.
+type Agents struct {
+	Agents     []Agent     `json:"agents"`
+	Conditions []Condition `json:"conditions"`
+}
+
+// Agent is a host, or a node of a cluster.
+type Agent struct {
+	ID      string `json:"id"`
+	Kind    string `json:"kind"` // process, kubernetes
+	Host    string `json:"host"`
+	State   string `json:"state"`            // connected; disconnected: its link is broken; unreachable: for so long that its tasks count as such; absent: it never came
+	Reason  string `json:"reason,omitempty"` // why it is not connected, or offers nothing
+	Tasks   int    `json:"tasks"`            // that have not ended
+	Total   Amount `json:"total"`            // reservations and volumes included
+	Used    Amount `json:"used"`             // by tasks
+	Offered Amount `json:"offered"`          // to services that have not answered yet
+}
+
+// Amount is resources: the amounts that can be added up, and all of them as Mesos writes them.
+type Amount struct {
+	CPUs float64 `json:"cpus"`
+	Mem  float64 `json:"mem_mib"`
+	Disk float64 `json:"disk_mib"`
+	All  string  `json:"all"`
+}
+
+// Condition is something that keeps agents from working.
+type Condition struct {
+	Subject string `json:"subject"`
+	Reason  string `json:"reason"`
+	Hint    string `json:"hint,omitempty"` // what to type
+}
+
 // Channel is a deployed pipeline's channel with what is needed to read it.
 type Channel struct {
 	Channel    physical.Channel    `json:"channel"`

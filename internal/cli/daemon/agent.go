@@ -6,7 +6,6 @@ import (
 	"hash/fnv"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/weir-project/weir/internal/link"
@@ -77,17 +76,4 @@ func (d *Daemon) agents() ([]resources.AgentInfo, error) {
 		out = append(out, a.Info)
 	}
 	return out, nil
-}
-
-// whyOffers asks the allocator why a role is not offered anything.
-func (d *Daemon) whyOffers(role string) (string, error) {
-	reasons, err := d.master.WhyOffers(d.group.Context(), role)
-	if err != nil {
-		return "", fmt.Errorf("ask the allocator about %s: %w", role, err)
-	}
-	var b strings.Builder
-	for _, r := range reasons {
-		fmt.Fprintln(&b, r)
-	}
-	return b.String(), nil
 }

@@ -25,6 +25,7 @@ func (d *Daemon) routes() http.Handler {
 		return api.Version{Build: d.cfg.Build, PID: d.pid, Term: d.term}, nil
 	})
 	admin("GET /v1/stacks", func(r *http.Request) (any, error) { return ask(r.Context(), d, d.listStacks) })
+	admin("GET /v1/agents", func(r *http.Request) (any, error) { return d.listAgents(r.Context()) })
 	admin("GET /v1/stacks/{name}", func(r *http.Request) (any, error) {
 		return ask(r.Context(), d, func() (api.Stack, error) { return d.getStack(r.PathValue("name")) })
 	})
