@@ -66,7 +66,7 @@ func (c *compiler) readNotOnBeam(cfg physical.ReadConfig) (cause, hint string) {
 	case cfg.Disorder > 0:
 		return "what is late depends on the order in which rows come, and Beam keeps none", "leave `disorder` out: in a bounded stage on Beam nothing is late"
 	case cfg.Pace > 0:
-		return "it reads as fast as it goes", "leave `pace` out"
+		return "it reads as fast as it goes", "leave its `rate` and `pace` out"
 	}
 	return "", ""
 }

@@ -23,7 +23,9 @@ func Explain(g *physical.Graph) string {
 	for _, s := range g.Stages {
 		total += explainStage(&b, s)
 	}
-	fmt.Fprintf(&b, "\ncost: at most %s; a small broker takes about %d\n", rate(total), MaxTransactions)
+	if total > 0 {
+		fmt.Fprintf(&b, "\ncost: at most %s; a small broker takes about %d\n", rate(total), MaxTransactions)
+	}
 	return b.String()
 }
 
