@@ -38,7 +38,7 @@ func reached(n physical.Node) (r reach, ok bool) {
 	return r, r.Service != "" && r.Connector == "nats"
 }
 
-// Services are the services that a graph's channels and connectors use, sorted.
+// Services are the services that a graph's channels and connectors use, and the Kafkas that hold its logs, sorted.
 func Services(g *physical.Graph) []string {
 	found := map[string]bool{}
 	for _, c := range g.Channels {
@@ -51,6 +51,9 @@ func Services(g *physical.Graph) []string {
 	}
 	for _, s := range g.Stages {
 		for _, f := range s.Fragments {
+			if f.Home != "" {
+				found[f.Home] = true
+			}
 			for _, n := range f.Nodes {
 				if r, ok := reached(n); ok {
 					found[r.Service] = true

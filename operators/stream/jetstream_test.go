@@ -38,6 +38,10 @@ func TestStreamsThatAreWrittenAreMadeAndThoseThatAreReadAreNot(t *testing.T) {
 	if s := Services(&g); !reflect.DeepEqual(s, []string{"bus", "far"}) {
 		t.Errorf("the services are %v", s)
 	}
+	g.Stages[0].Fragments[0].Home = "events"
+	if s := Services(&g); !reflect.DeepEqual(s, []string{"bus", "events", "far"}) {
+		t.Errorf("with a Kafka that holds its log, the services are %v", s)
+	}
 }
 
 func TestAStreamIsMissingUntilItTakesItsSubjects(t *testing.T) {
