@@ -50,6 +50,8 @@ func Dial(ctx context.Context, c physical.Connection, name string) (*Client, err
 		nats.ReconnectJitter(50*time.Millisecond, 100*time.Millisecond), nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(2),
 		// What is published while the connection is down fails at once: a buffer would send it later, out of order.
 		nats.ReconnectBufSize(-1),
+		// A write that a server does not take holds the whole connection, and knows no context.
+		nats.FlusherTimeout(callTimeout),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // what fails comes back from the call
 	}
 	if c.User != "" {

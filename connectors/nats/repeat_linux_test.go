@@ -221,3 +221,33 @@ func TestAForgottenConsumerIsMadeAgain(t *testing.T) {
 		t.Errorf("a consumer that is gone ends the reader: %v", err)
 	}
 }
+
+// TestALargeBacklogEndsWithItsContext: it fills the buffers between here and a server that stands still.
+func TestALargeBacklogEndsWithItsContext(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits until a write is given up")
+	}
+	b := start(t)
+	name := b.stream(t)
+	o := b.sink(t, b.dial(t), name, "slot", false)
+	var rows []connectortest.Row
+	for i := range 100 {
+		rows = append(rows, connectortest.Row{ID: int64(i), Text: strings.Repeat("x", 200<<10)})
+	}
+	entries, err := o.Stage(connectortest.Batch(rows), ticking())
+	must(t, err)
+	must(t, b.Process.Signal(syscall.SIGSTOP))
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	if err := o.Apply(ctx, entries); err == nil {
+		t.Error("messages were applied to a server that stood still")
+	}
+	took := time.Since(began)
+	must(t, b.Process.Signal(syscall.SIGCONT))
+	if took > 5*time.Second {
+		t.Errorf("it returned %s after it was called, and its context had ended after 200ms", took)
+	}
+	must(t, o.Apply(t.Context(), entries))
+	b.holds(t, name, rows)
+}
