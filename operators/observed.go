@@ -188,8 +188,9 @@ type ServiceFacts struct {
 type Worker struct {
 	Task       string
 	Registered bool
-	Assigned   int // slots that the present assignment gives it
-	Holding    int // slots that it reported last and has not given up
+	Assigned   int  // slots that the present assignment gives it
+	Holding    int  // slots that it reported last and has not given up
+	Awaited    bool // its link is broken and may come back: what it holds is unknown
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

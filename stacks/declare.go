@@ -54,8 +54,10 @@ const (
 	maxPath     = 250
 	maxServices = 50
 	maxFiles    = 100
-	maxPods     = 1000
 )
+
+// MaxPods is the largest size of a service.
+const MaxPods = 1000
 
 // serviceFields are those of every service.
 var serviceFields = []Field{
@@ -67,13 +69,13 @@ var serviceFields = []Field{
 var declared = []Operator{
 	{"kafka", "an Apache Kafka, secured with SCRAM", []Field{
 		versions("4.3"),
-		{Name: "brokers", Kind: Whole, Least: 1, Most: maxPods, Doc: "number of brokers"},
+		{Name: "brokers", Kind: Whole, Least: 1, Most: MaxPods, Doc: "number of brokers"},
 		{Name: "storage", Kind: Size, Doc: "disk of each broker, such as 20Gi"},
 		port,
 	}},
 	{"cassandra", "an Apache Cassandra, secured with mTLS", []Field{
 		versions("5.0"),
-		{Name: "nodes", Kind: Whole, Least: 1, Most: maxPods, Doc: "number of nodes"},
+		{Name: "nodes", Kind: Whole, Least: 1, Most: MaxPods, Doc: "number of nodes"},
 		{Name: "storage", Kind: Size, Doc: "disk of each node, such as 20Gi"},
 		port,
 	}},
@@ -83,7 +85,7 @@ var declared = []Operator{
 		port,
 	}},
 	{"stream", "the workers that run the stack's pipelines", []Field{
-		{Name: "workers", Kind: Span, Least: 1, Most: maxPods, Doc: "number of workers, or {min: 1, max: 8}: the load decides between them"},
+		{Name: "workers", Kind: Span, Least: 1, Most: MaxPods, Doc: "number of workers, or {min: 1, max: 8}: the load decides between them"},
 		{Name: "cores", Kind: Whole, Least: 1, Most: 1024, Doc: "cores that each worker may use at once; all of its machine where it is left out"},
 	}},
 }

@@ -261,12 +261,14 @@ func (d *decision) judge(g Growth) *Growth {
 func (d *decision) vain() bool {
 	if grown := d.m.Grown; grown != nil {
 		d.m.Grown = nil
-		if g := d.judge(*grown); g != nil {
+		// Another size than it led to: it was never carried out, or somebody changed it since.
+		if g := d.judge(*grown); g != nil && g.To == d.o.Workers {
 			d.m.Vain = g
 		}
 	}
 	v := d.m.Vain
-	if v == nil || d.o.Now.Sub(v.At) > d.p.Ineffective {
+	// What was in vain from there on says nothing about fewer workers.
+	if v == nil || d.o.Now.Sub(v.At) > d.p.Ineffective || d.o.Workers < v.From {
 		d.m.Vain = nil
 		return false
 	}

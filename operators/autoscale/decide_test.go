@@ -90,6 +90,35 @@ func TestAScaleOutThatBroughtNothingIsNotFollowedByAnother(t *testing.T) {
 	}
 }
 
+// TestAScaleOutIsJudgedAtItsOwnSizeAlone: one that was stored and not carried out, or undone by hand, brought nothing because it was not there.
+func TestAScaleOutIsJudgedAtItsOwnSizeAlone(t *testing.T) {
+	grown := &Growth{At: simStart.Add(-20 * time.Second), From: 2, To: 4, Rate: 10000, Target: 30000}
+	vain := &Growth{At: simStart.Add(-20 * time.Second), From: 2, To: 4, Rate: 10000, After: 10200, Target: 30000}
+	for _, c := range []struct {
+		what    string
+		workers int
+		memory  Memory
+		verdict Verdict
+	}{
+		{"at its size", 4, Memory{Grown: grown}, Refused},
+		{"it was not carried out", 2, Memory{Grown: grown}, Out},
+		{"known to be in vain, at the size before it", 2, Memory{Vain: vain}, Refused},
+		{"known to be in vain, with fewer workers since", 1, Memory{Vain: vain}, Out},
+	} {
+		d, _ := Decide(Policy{}, observed(func(o *Observed) {
+			busy(o)
+			o.Workers, o.CPU, o.Max = c.workers, operators.Know(float64(c.workers), o.Now), 8
+			o.Stages[0].Slots = append(o.Stages[0].Slots, o.Stages[0].Slots...)
+			for i := range o.Stages[0].Slots {
+				o.Stages[0].Slots[i].Rate = 10000 / float64(len(o.Stages[0].Slots))
+			}
+		}), c.memory)
+		if d.Verdict != c.verdict {
+			t.Errorf("%s: %s\n%s", c.what, d.Verdict, d.Reason)
+		}
+	}
+}
+
 func TestAReaderIsSizedForWhatItsWriterWillSend(t *testing.T) {
 	o := observed(func(o *Observed) {
 		busy(o)

@@ -35,7 +35,7 @@ func (d decision) leaving() []int {
 	}
 	for id, a := range d.o.Attempts {
 		if pod, launch := strings.CutSuffix(id, plan.LaunchID("")); launch {
-			if i, ok := d.index(pod); ok && a.Unheard(d.o.Tasks[pod]) {
+			if i, ok := d.index(pod); ok && (a.Unheard(d.o.Tasks[pod]) || a.Total > 0 && !d.f.Registered.Known) {
 				found[i] = true
 			}
 		}

@@ -179,6 +179,8 @@ func drained(pod string, o operators.Observed) plan.Step {
 	switch has := w.Value[pod]; {
 	case !w.Known:
 		s.Status, s.Reason = plan.Waiting, "whether it holds slots is unknown: "+w.Reason()
+	case has.Awaited:
+		s.Status, s.Reason = plan.Waiting, "its link is broken: whether it holds slots is unknown until it is back, or is no longer waited for"
 	case has.Assigned > 0:
 		s.Status, s.Reason = plan.Pending, fmt.Sprintf("%s assigned to it", slots(has.Assigned))
 	case has.Holding > 0:

@@ -114,6 +114,8 @@ func (s *stack) checkSize(v *service, n int) error {
 		return refuse("leave it at "+fmt.Sprint(v.spec.Size), "it is a %s, and this version does not change its number of %s", v.spec.Operator, word)
 	case n < 1:
 		return refuse("weir down stops a stack and keeps its data", "%d %s are asked for, and a service has at least 1", n, word)
+	case n > stacks.MaxPods:
+		return refuse(fmt.Sprintf("the most is weir scale %s=%d", role, stacks.MaxPods), "%d %s are asked for, and a service has at most %d", n, word, stacks.MaxPods)
 	case written.Ranges() && (n < written.Size || n > written.Max):
 		return refuse(fmt.Sprintf("change `%s` in the stack file and run weir up", word), "%d %s are asked for, and the stack file allows %s", n, word, written.Sizes())
 	}

@@ -81,6 +81,7 @@ func TestAScaleThatCannotBeChangesNothing(t *testing.T) {
 		code string
 	}{
 		{"none", scaleTo(0), "E-SIZE"},
+		{"more than a plan can name", scaleTo(1 << 40), "E-SIZE"}, // no agent has registered here, so that nothing else bounds it
 		{"one of two that is wrong", api.Scale{Targets: append(scaleTo(3).Targets, api.Target{Stack: "s", Service: "wokers", Size: 2})}, "E-NOT-FOUND"},
 		{"another stack", api.Scale{Targets: []api.Target{{Stack: "t", Service: "workers", Size: 2}}}, "E-NOT-FOUND"},
 		{"the same twice", api.Scale{Targets: append(scaleTo(3).Targets, scaleTo(4).Targets...)}, "E-USAGE"},

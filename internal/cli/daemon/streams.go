@@ -58,6 +58,7 @@ func (s *stack) streamFacts(now time.Time) operators.StreamFacts {
 		}
 		workers[podName(w.task)] = operators.Worker{Task: w.task, Registered: true, Assigned: given[w.task], Holding: holding}
 	}
+	s.addAwaited(workers, now)
 	f.Workers = operators.Know(workers, now)
 	for _, v := range s.services {
 		if v.rec == nil || v.spec.Operator == operators.Stream {
@@ -78,6 +79,20 @@ func (s *stack) streamFacts(now time.Time) operators.StreamFacts {
 		}
 	}
 	return f
+}
+
+// addAwaited names the workers that leave and whose link is broken, as all are when the server has just started: what they hold is unknown.
+func (s *stack) addAwaited(workers map[string]operators.Worker, now time.Time) {
+	v := s.fleet()
+	if v == nil || v.rec == nil {
+		return
+	}
+	for pod, t := range v.rec.Status().Observed.Tasks {
+		i, ok := stream.Index(v.spec.Name, pod)
+		if ok && i >= v.spec.Size && t.Live() && !workers[pod].Registered && s.mayReturn(string(t.ID), now) {
+			workers[pod] = operators.Worker{Task: string(t.ID), Awaited: true}
+		}
+	}
 }
 
 func (k streamKind) Command(_ context.Context, l operators.Launch, _ operators.Placement, task resources.TaskID) (operators.TaskSpec, error) {
@@ -162,9 +177,11 @@ func (s *stack) keeps(v *service, task string) bool {
 
 // waitedFor reports whether a worker without a link still keeps its slots. One that owned none is not waited for.
 func (s *stack) waitedFor(task string, now time.Time) bool {
-	if s.assigned.Count()[task] == 0 {
-		return false
-	}
+	return s.assigned.Count()[task] > 0 && s.mayReturn(task, now)
+}
+
+// mayReturn reports whether a worker's link broke, or was first seen broken, a short while ago.
+func (s *stack) mayReturn(task string, now time.Time) bool {
 	since, ok := s.lost[task]
 	if !ok {
 		s.missed(task, now)

@@ -306,3 +306,41 @@ func TestATaskIDNamesItsPod(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatALeavingWorkerHoldsIsUnknownUntilItSaysSo: a server that has just started has no links, and must not take that for an empty worker.
+func TestWhatALeavingWorkerHoldsIsUnknownUntilItSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDaemon()
+		s := d.newStack("s")
+		d.stacks["s"] = s
+		spec := operators.ServiceSpec{Stack: "s", Name: "workers", Operator: operators.Stream, Size: 1}
+		v := observing(t, spec, tasks{taskOf("workers", 0, resources.Running), taskOf("workers", 1, resources.Running)})
+		s.services = []*service{v}
+		drain := func(now time.Time) plan.Step {
+			o := v.rec.Status().Observed
+			o.Stream = s.streamFacts(now)
+			step, ok := stream.Decide(spec, stream.Input{Observed: o}).Step(stream.DrainID("workers-1"))
+			if !ok {
+				t.Fatal("nothing is drained")
+			}
+			return step
+		}
+		want := func(what string, at time.Duration, status plan.Status) {
+			t.Helper()
+			if got := drain(then.Add(at)); got.Status != status {
+				t.Errorf("%s: the drain is %s (%s), want %s", what, got.Status, got.Reason, status)
+			}
+		}
+		want("the server has just started", 0, plan.Waiting)
+		p := newPipeline("s", twoStages("/in"))
+		w := &worker{task: workerID(1), reports: map[checkpoint.Slot]physical.SlotReport{}}
+		d.registered(w, physical.Register{Task: w.task, Running: []physical.RunningSlot{{Slot: p.slot("load", 0), Term: 1}}})
+		want("it registered with a slot", time.Second, plan.Started)
+		d.reported(w, physical.Report{})
+		want("it reported without one", 2*time.Second, plan.Complete)
+		delete(d.workers, w.task)
+		s.missed(w.task, then.Add(3*time.Second))
+		want("its link broke", 4*time.Second, plan.Waiting)
+		want("it is no longer waited for", 3*time.Second+patience, plan.Complete)
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"github.com/weir-project/weir/internal/link"
 	"github.com/weir-project/weir/internal/security"
 	"github.com/weir-project/weir/pipelines/checkpoint"
+	"github.com/weir-project/weir/pipelines/engine"
 	"github.com/weir-project/weir/pipelines/physical"
 )
 
@@ -81,6 +82,9 @@ func (d *Daemon) registered(w *worker, reg physical.Register) {
 		go old.conn.Close() //nolint:errcheck // replaced by the same worker's new link; closing lingers, and the loop waits for nobody
 	}
 	d.workers[w.task] = w
+	for _, r := range reg.Running { // until its first report it holds what it says here
+		w.reports[r.Slot] = physical.SlotReport{Slot: r.Slot, Term: r.Term, State: engine.StateRunning}
+	}
 	for _, s := range d.stacks {
 		if s.owns(w.task) {
 			w.stack = s.name
