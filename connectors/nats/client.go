@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"time"
 
@@ -168,7 +169,11 @@ func (l *lasting) Unwrap() error { return l.error }
 func passing(err error) bool {
 	var last *lasting
 	var refused *jetstream.APIError
+	var unknown *tls.CertificateVerificationError
+	var alert *net.OpError
 	switch {
+	case errors.As(err, &unknown), errors.As(err, &alert) && alert.Op == "remote error": // a certificate, ours or theirs; crypto/tls calls an alert so
+		return false
 	case errors.As(err, &last), errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrPermissionViolation), errors.Is(err, nats.ErrMaxPayload):
 		return false
 	case errors.As(err, &refused):

@@ -2,6 +2,7 @@ package nats_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"github.com/weir-project/weir/connectors/connectortest"
 	"github.com/weir-project/weir/connectors/nats"
 	"github.com/weir-project/weir/internal/lifecycle"
+	"github.com/weir-project/weir/internal/security"
 	"github.com/weir-project/weir/pipelines/checkpoint"
 	"github.com/weir-project/weir/pipelines/column"
 	"github.com/weir-project/weir/pipelines/physical"
@@ -218,7 +220,18 @@ func TestAWrongPasswordIsAnErrorAtOnceAndShowsNothing(t *testing.T) {
 	}
 	c = b.conn
 	c.Cert, c.Key = nil, nil
-	if _, err := nats.Dial(t.Context(), c, "test"); err == nil {
-		t.Error("a client without a certificate was let in")
+	began := time.Now()
+	_, err = nats.Dial(t.Context(), c, "test")
+	says(t, "a client without a certificate", err, "certificate required")
+	c = b.conn
+	other, err := security.NewCA("other", time.Now(), rand.Reader)
+	must(t, err)
+	bundle, err := other.Issue(security.Request{CN: "x", Role: security.RoleNats, NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour), ClientAuth: true})
+	must(t, err)
+	c.CA = bundle.CAPEM
+	_, err = nats.Dial(t.Context(), c, "test")
+	says(t, "a server of another authority", err, "certificate")
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("wrong certificates were told of after %s", took)
 	}
 }
