@@ -65,6 +65,11 @@ func check(o *server.Options) error {
 	if len(o.Users) == 0 && len(o.Nkeys) == 0 && len(o.TrustedOperators) == 0 || o.NoAuthUser != "" {
 		return errors.New("anybody could connect: it names no users, or a no_auth_user")
 	}
+	for _, u := range o.Users {
+		if u.Password == "" {
+			return fmt.Errorf("anybody could connect as %q: the user has no password", u.Username)
+		}
+	}
 	a, err := netip.ParseAddr(o.Host)
 	if err != nil {
 		return fmt.Errorf("its host %q is no IP address", o.Host)

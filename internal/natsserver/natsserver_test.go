@@ -58,7 +58,12 @@ func TestAConfigurationThatIsOpenIsRefused(t *testing.T) {
 		strings.Replace(good, "127.0.0.1", "0.0.0.0", 1):                                            "without TLS",
 		strings.Replace(good, "sync_interval: always", "", 1):                                       "before it is on disk",
 		strings.Join(append(strings.Split(good, "\n")[:1], strings.Split(good, "\n")[2:]...), "\n"): "anybody could connect",
-		"listen: [": "",
+		strings.Replace(good, `, password: "$2a$04$abcdefghijklmnopqrstuuMvDbsIDzXMJzqKgN1SFKPMxYMnYDQqK"`, "", 1):                                           "password",
+		strings.Replace(good, `"$2a$04$abcdefghijklmnopqrstuuMvDbsIDzXMJzqKgN1SFKPMxYMnYDQqK"`, `""`, 1):                                                     "password",
+		"accounts {A: {users: [{user: a, password: \"\"}]}}\n" + strings.Join(append(strings.Split(good, "\n")[:1], strings.Split(good, "\n")[2:]...), "\n"): "password",
+		good + "mqtt {port: 1883}\n": "another listener, mqtt",
+		good + "monitor_port: -1\n":  "another listener, http_port",
+		"listen: [":                  "",
 	} {
 		err := run(t, change)
 		if err == nil || !strings.Contains(err.Error(), want) {
