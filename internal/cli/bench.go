@@ -35,7 +35,9 @@ const (
 	benchRounds = 5
 	quickEvents = 200_000
 	benchSeed   = 1
-	lastReport  = "last.json" // below the state directory's bench
+	benchFolder = "bench"      // in the state directory
+	benchMark   = "weir-bench" // in it, by which `weir down --purge` knows it
+	lastReport  = "last.json"  // in it
 )
 
 func (a *app) benchCommand() *cobra.Command {
@@ -262,7 +264,7 @@ func (a *app) benchReport() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			path := filepath.Join(dir, "bench", lastReport)
+			path := filepath.Join(dir, benchFolder, lastReport)
 			if len(argv) > 0 {
 				path = argv[0]
 			}

@@ -49,9 +49,12 @@ func (a *app) openBench(ctx context.Context, o benchOptions) (*bencher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	b := &bencher{app: a, o: o, self: self, dir: filepath.Join(state, "bench"), versions: map[string]string{"weir": Build, "go": runtime.Version()}}
+	b := &bencher{app: a, o: o, self: self, dir: filepath.Join(state, benchFolder), versions: map[string]string{"weir": Build, "go": runtime.Version()}}
 	if err := os.MkdirAll(b.dir, 0o700); err != nil {
 		return nil, fault.New("E-STATE", "make the folder of the benchmarks", b.dir, fault.Cause(bare(err)), fault.Hint("give another with --state DIR"))
+	}
+	if err := os.WriteFile(filepath.Join(b.dir, benchMark), nil, 0o600); err != nil {
+		return nil, fault.New("E-STATE", "mark the folder of the benchmarks", b.dir, fault.Cause(bare(err)))
 	}
 	if b.work, err = os.MkdirTemp(b.dir, "run-"); err != nil {
 		return nil, fault.New("E-STATE", "make a folder for the run", b.dir, fault.Cause(bare(err)))

@@ -18,11 +18,17 @@ import (
 var held = []string{adminBundle, addressFile, "ca.pem", "seal.key", "server.log", "store", daemon.AgentDir, supervisorDir}
 
 // ours also knows the temporary files of security.WriteFile that a kill left: ".admin.pem.1f2e…".
-func ours(name string) bool {
-	if slices.Contains(held, name) {
+func (l *local) ours(name string) bool {
+	if slices.Contains(held, name) || l.benches(name) {
 		return true
 	}
 	return slices.ContainsFunc(held, func(h string) bool { return strings.HasPrefix(name, "."+h+".") })
+}
+
+// benches tells the folder that `weir bench` made from a folder of somebody's own benchmarks.
+func (l *local) benches(name string) bool {
+	_, err := os.Stat(filepath.Join(l.dir, name, benchMark))
+	return name == benchFolder && err == nil
 }
 
 // recognise refuses to purge a directory that holds anything that is not Weir's, or nothing by which a state directory is known.
@@ -33,8 +39,8 @@ func (l *local) recognise() error {
 	}
 	known, foreign := len(entries) == 0, []string(nil)
 	for _, e := range entries {
-		known = known || slices.Contains([]string{adminBundle, addressFile, "ca.pem"}, e.Name())
-		if !ours(e.Name()) {
+		known = known || slices.Contains([]string{adminBundle, addressFile, "ca.pem"}, e.Name()) || l.benches(e.Name())
+		if !l.ours(e.Name()) {
 			foreign = append(foreign, e.Name())
 		}
 	}
