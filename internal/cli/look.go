@@ -199,7 +199,7 @@ func sections(list []api.Stack, wide bool) []section {
 			var rows [][]string
 			for _, g := range p.Stages {
 				rows = append(rows, []string{p.Name, fmt.Sprint(p.Run), g.Name, g.Mode, g.State, fmt.Sprintf("%d/%d", g.Running+g.EndedN, g.Slots),
-					fmt.Sprint(g.Counters.In), fmt.Sprint(g.Counters.Written), fmt.Sprint(g.Counters.Late), instant(g.Watermark), g.Reason})
+					fmt.Sprint(g.Counters.In), fmt.Sprint(g.Counters.Written), fmt.Sprint(g.Counters.Late), instant(g.Watermark), stageReason(p, g)})
 			}
 			pl.add(p.Name, p, rows...)
 		}
@@ -215,6 +215,14 @@ func sections(list []api.Stack, wide bool) []section {
 		}
 	}
 	return []section{st, sv, pl, tk}
+}
+
+// stageReason is what a stage waits for: a reason of its own, or its pipeline's.
+func stageReason(p api.Pipeline, g api.Stage) string {
+	if g.Reason == "" && g.State == "waiting" {
+		return p.Reason
+	}
+	return g.Reason
 }
 
 func (s *section) add(name string, datum any, rows ...[]string) {

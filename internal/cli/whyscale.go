@@ -22,6 +22,9 @@ func (a *app) whyScale(ctx context.Context, client *api.Client, name, output str
 	if s.Auto {
 		fmt.Fprintf(a.out, "between min %d and max %d workers\n", s.Min, s.Max)
 	}
+	if s.Next != "" {
+		fmt.Fprintf(a.out, "next: %s\n", s.Next)
+	}
 	if len(s.Changes) == 0 {
 		return nil
 	}

@@ -14,6 +14,7 @@ func Decide(p Policy, o Observed, m Memory) (Decision, Memory) {
 	if d.settled() {
 		d.weigh()
 	}
+	d.Next = d.next()
 	return d.Decision, d.m
 }
 

@@ -90,6 +90,25 @@ func TestAScaleOutThatBroughtNothingIsNotFollowedByAnother(t *testing.T) {
 	}
 }
 
+func TestWhereThereIsSomethingToDoItSaysWhatToType(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*Observed)
+		next   string
+	}{
+		{"a change under way", func(o *Observed) { o.Changing = "workers-1 registers" }, "weir rollout demo/workers"},
+		{"CPU unknown", func(o *Observed) { o.CPU = operators.Unknown[float64]("no /proc") }, "weir get pipelines"},
+		{"at max, and more is asked for", func(o *Observed) { o.Workers, o.Max, o.CPU = 2, 2, operators.Know(2.0, o.Now) }, "raise max above 2 for demo/workers in the stack file, then weir up STACK.yaml"},
+		{"the machine is full", func(o *Observed) { o.Free = operators.Know(0.0, o.Now) }, "weir get tasks"},
+		{"above max", func(o *Observed) { o.Workers, o.Max = 9, 4 }, ""},
+		{"workers can be added", func(*Observed) {}, ""},
+	} {
+		if d, _ := Decide(Policy{}, observed(func(o *Observed) { busy(o); c.change(o) }), Memory{}); d.Next != c.next {
+			t.Errorf("%s: next %q, want %q\n%s", c.name, d.Next, c.next, d.Reason)
+		}
+	}
+}
+
 // TestAScaleOutIsJudgedAtItsOwnSizeAlone: one that was stored and not carried out, or undone by hand, brought nothing because it was not there.
 func TestAScaleOutIsJudgedAtItsOwnSizeAlone(t *testing.T) {
 	grown := &Growth{At: simStart.Add(-20 * time.Second), From: 2, To: 4, Rate: 10000, Target: 30000}

@@ -36,6 +36,34 @@ func (d *decision) held() string {
 	return ""
 }
 
+// next is what a person would type who wants the reason to go away.
+func (d *decision) next() string {
+	switch {
+	case d.o.Changing != "":
+		return "weir rollout " + d.o.Service
+	case d.Verdict == Unknown:
+		return "weir get pipelines"
+	case d.Verdict != Refused && len(d.demands) > 0 && d.Needs > d.o.Max:
+		return fmt.Sprintf("raise max above %d for %s in the stack file, then weir up STACK.yaml", d.o.Max, d.o.Service)
+	case d.Verdict != Refused:
+		return ""
+	}
+	for i := range d.demands {
+		switch d.demands[i].Bound {
+		case boundSink:
+			return "weir get services"
+		case boundSlot:
+			return "give the pipeline more partitions or another key, then weir plan STACK.yaml"
+		case boundMachine:
+			return "weir get tasks"
+		}
+	}
+	if d.room() <= 0 {
+		return "weir get tasks" // and what they hold
+	}
+	return "weir get pipelines"
+}
+
 // inSink reports whether a stage waits more for what it does after a commit than for the commit.
 func (d *demand) inSink() bool {
 	all, sink := 0.0, 0.0

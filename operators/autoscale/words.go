@@ -118,6 +118,7 @@ type Decision struct {
 	Needs   int       `json:"needs"` // that the load asks for, before min, max and the length of a step
 	Reason  Reason    `json:"reason"`
 	Stages  []Numbers `json:"stages,omitempty"`
+	Next    string    `json:"next,omitempty"` // what to type next; empty: there is nothing to do
 }
 
 // Numbers are a stage's part in a decision.

@@ -35,6 +35,7 @@ type Scaling struct {
 	Min     int                  `json:"min"`
 	Max     int                  `json:"max"`
 	Reason  autoscale.Reason     `json:"reason"`
+	Next    string               `json:"next,omitempty"` // what to type next; empty: there is nothing to do
 	Last    *autoscale.Decision  `json:"last,omitempty"`
 	Changes []autoscale.Decision `json:"changes"` // the last ones, oldest first
 }

@@ -20,8 +20,9 @@ import (
 type scaler struct {
 	window *autoscale.Window
 	scaled
-	last  autoscale.Decision
-	asked time.Time
+	last    autoscale.Decision
+	asked   time.Time
+	refused string // why the last decision was not carried out; empty: it was
 }
 
 // scaled is what is stored of it, when the size changes: a server that died knows its cool-down and its history. What was measured is not stored: it is measured again.
@@ -81,20 +82,33 @@ func (s *stack) autoscale(ctx context.Context, now time.Time) {
 	if err := s.rescale(ctx, v, sc); err != nil {
 		sc.last.Verdict, sc.last.Want = autoscale.Refused, v.spec.Size
 		sc.last.Reason.Under = append([]autoscale.Reason{{Text: "it was not carried out: " + err.Error()}}, sc.last.Reason.Under...)
-		s.d.cfg.Log.Warn("the fleet was not scaled", "service", v.spec.Role(), "error", err)
+		sc.last.Next = fault.From(err).Flat().Hint
+		if text := err.Error(); text != sc.refused { // it is tried again every second
+			s.d.cfg.Log.Warn("the fleet was not scaled", "service", v.spec.Role(), "error", err)
+			sc.refused = text
+		}
+		return
 	}
+	sc.refused = ""
 }
 
-// rescale carries a decision out. The cool-down is stored before the size: a server that dies in between waits and decides again.
+// rescale carries a decision out. What cannot be is refused before anything is stored (I7). The cool-down is stored before the size: a server that
+// dies in between waits and decides again.
 func (s *stack) rescale(ctx context.Context, v *service, sc *scaler) error {
 	d := sc.last
+	changes, err := s.d.resizings([]api.Target{{Stack: s.name, Service: v.spec.Name, Size: d.Want}}, "the autoscaler: "+d.Reason.Under[0].Text, time.Now())
+	if err != nil {
+		return err
+	}
 	next := scaled{Memory: sc.Memory.Change(d), Changes: append(slices.Clone(sc.Changes), d)}
 	next.Changes = next.Changes[max(0, len(next.Changes)-keptChanges):]
 	if err := s.d.put(ctx, scalerKey(s.name, v.spec.Name), next); err != nil {
 		return fmt.Errorf("store the scaling of %s: %w", v.spec.Role(), err)
 	}
-	if err := s.d.scaleTo(ctx, s.name, v.spec.Name, d.Want, "the autoscaler: "+d.Reason.Under[0].Text); err != nil {
-		return err
+	for _, c := range changes { // it is one
+		if err := c.s.resize(ctx, c.next); err != nil {
+			return err
+		}
 	}
 	s.d.cfg.Log.Info("scaled", "service", v.spec.Role(), "from", d.Workers, "to", d.Want, "because", d.Reason.Under[0].Text)
 	sc.scaled = next
@@ -262,18 +276,23 @@ func (s *stack) scalingOf(v *service, stage string) api.Scaling {
 	out := api.Scaling{Service: v.spec.Role(), Stage: stage, Workers: v.spec.Size, Min: written.Size, Max: max(written.Size, written.Max), Auto: written.Ranges(), Changes: []autoscale.Decision{}}
 	switch {
 	case !out.Auto:
-		out.Reason = autoscale.Reason{Text: fmt.Sprintf("%s has %d workers because the stack file says so: it is not scaled by the load", out.Service, out.Workers),
+		out.Next = "weir scale " + out.Service + "=N"
+		out.Reason = autoscale.Reason{Text: fmt.Sprintf("%s has %s because the stack file says so: it is not scaled by the load", out.Service, fault.Count(out.Workers, "worker")),
 			Under: []autoscale.Reason{{Text: fmt.Sprintf("`workers: {min: 1, max: %d}` in the stack file and weir up turn that on", max(2, 2*out.Workers))}}}
 		if _, scaled := s.record.Sizes[v.spec.Name]; scaled {
-			out.Reason.Text = fmt.Sprintf("%s has %d workers because weir scale set them: it is not scaled by the load", out.Service, out.Workers)
+			out.Reason.Text = fmt.Sprintf("%s has %s because weir scale said so: it is not scaled by the load", out.Service, fault.Count(out.Workers, "worker"))
 		}
 	case s.record.Down:
-		out.Reason = autoscale.Reason{Text: out.Service + ": its stack is down; weir up starts it again"}
+		out.Reason, out.Next = autoscale.Reason{Text: out.Service + ": its stack is down"}, "weir up STACK.yaml"
 	case s.scaler == nil || s.scaler.last.At.IsZero():
 		out.Reason = autoscale.Reason{Text: fmt.Sprintf("%s: nothing was decided yet: its workers are being started", out.Service)}
+		out.Next = "weir rollout " + out.Service
 	default:
 		last := s.scaler.last
-		out.Last, out.Reason = &last, about(last.Reason, stage)
+		out.Last, out.Reason, out.Next = &last, about(last.Reason, stage), last.Next
+	}
+	if _, paused := s.record.Paused[v.spec.Name]; paused {
+		out.Next = "weir resume " + out.Service
 	}
 	if s.scaler != nil {
 		out.Changes = append(out.Changes, s.scaler.Changes...)

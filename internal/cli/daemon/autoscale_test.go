@@ -43,6 +43,9 @@ func TestADecisionIsCarriedOutStoredAndKnownToTheNextServer(t *testing.T) {
 	if err := s.rescale(t.Context(), v, sc); err == nil || s.fleet().spec.Size != 2 || len(sc.Changes) != 1 {
 		t.Errorf("9 workers of at most 3: %v, size %d, %d changes", err, s.fleet().spec.Size, len(sc.Changes))
 	}
+	if known, err := next.newStack("s").scalerOf(v); err != nil || len(known.Changes) != 1 || !known.Memory.Changed.Equal(then) {
+		t.Errorf("what was refused is known to the next server as done: %+v, %v", known.scaled, err)
+	}
 }
 
 func TestOnlyWhatRunsIsMeasuredAndOnlyByItsOwner(t *testing.T) {

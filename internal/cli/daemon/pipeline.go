@@ -14,6 +14,7 @@ import (
 	"github.com/weir-project/weir/operators"
 	"github.com/weir-project/weir/operators/stream"
 	"github.com/weir-project/weir/pipelines/checkpoint"
+	"github.com/weir-project/weir/pipelines/engine"
 	"github.com/weir-project/weir/pipelines/physical"
 )
 
@@ -145,6 +146,14 @@ func (p *pipeline) report(r physical.SlotReport, now time.Time) {
 	if s := p.stage(r.Slot.Stage); len(st.Slots) == len(p.slots(s)) {
 		st.Ended = now
 		p.finish(now)
+	}
+}
+
+// silent takes note that nobody speaks for a slot. What it counted until then stays.
+func (p *pipeline) silent(slot checkpoint.Slot, why string) {
+	if r, ok := p.latest[slot]; ok && r.State != engine.StateEnded {
+		r.State, r.Reason = engine.StateWaiting, why
+		p.latest[slot] = r
 	}
 }
 

@@ -39,12 +39,6 @@ func (d *Daemon) scale(ctx context.Context, req api.Scale, why string) (api.Scal
 	return out, nil
 }
 
-// scaleTo sets one service's size by the server's own decision; why is for people. It is the road of the autoscaler.
-func (d *Daemon) scaleTo(ctx context.Context, stack, service string, n int, why string) error {
-	_, err := d.scale(ctx, api.Scale{Targets: []api.Target{{Stack: stack, Service: service, Size: n}}}, why)
-	return err
-}
-
 // resizings checks all targets and gathers what is to change by stack.
 func (d *Daemon) resizings(targets []api.Target, why string, now time.Time) ([]*resizing, error) {
 	var out []*resizing

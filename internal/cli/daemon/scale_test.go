@@ -130,7 +130,7 @@ func TestAScaleWhileOneGoesOnExtendsItAndBothOutliveTheServer(t *testing.T) {
 	if s.spec("workers").Size != 2 || o.Change.String() != "scale out 1 -> 2" || !o.Overrides.Paused["plan"] || !strings.Contains(o.Overrides.Why, "weir resume s/workers") {
 		t.Errorf("the next server has size %d and the orders %+v", s.spec("workers").Size, o)
 	}
-	if err := next.scaleTo(t.Context(), "s", "workers", 1, "the autoscaler"); err != nil || s.record.Changes["workers"].Why != "the autoscaler" || len(s.record.Sizes) != 0 {
+	if _, err := next.scale(t.Context(), scaleTo(1), "the autoscaler"); err != nil || s.record.Changes["workers"].Why != "the autoscaler" || len(s.record.Sizes) != 0 {
 		t.Errorf("back at the file's size: %+v, %v", s.record.orders, err)
 	}
 }

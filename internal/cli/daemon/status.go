@@ -15,6 +15,7 @@ import (
 	"github.com/weir-project/weir/internal/fault"
 	"github.com/weir-project/weir/operators"
 	"github.com/weir-project/weir/operators/kafka"
+	"github.com/weir-project/weir/operators/plan"
 	"github.com/weir-project/weir/operators/stream"
 	"github.com/weir-project/weir/pipelines/physical"
 	"github.com/weir-project/weir/resources"
@@ -55,8 +56,9 @@ func (s *stack) status() api.Stack {
 		}
 		out.Tasks = append(out.Tasks, v.tasks()...)
 	}
+	trouble := s.trouble(time.Now())
 	for _, p := range s.pipelines {
-		out.Pipelines = append(out.Pipelines, p.status())
+		out.Pipelines = append(out.Pipelines, suffering(p.status(), trouble))
 	}
 	for _, ref := range s.resolved.Stack.Show {
 		out.Show = append(out.Show, api.Shown{Path: ref.Path, Source: s.record.Bundle.Files[ref.Path]})
@@ -76,6 +78,39 @@ func (s *stack) status() api.Stack {
 		out.State = "complete"
 	}
 	return out
+}
+
+// trouble says which worker fails and why; empty where none does. One that failed again and again is named for a while although it runs now:
+// what its slots report in between looks like work.
+func (s *stack) trouble(now time.Time) string {
+	v := s.fleet()
+	if v == nil || v.rec == nil || s.record.Down {
+		return ""
+	}
+	o := v.rec.Status().Observed
+	for i := range v.spec.Size {
+		pod := v.spec.PodName(i)
+		a := o.Attempts[plan.LaunchID(pod)]
+		if a.Failures == 0 || o.Tasks[pod].Live() && (a.Failures == 1 || now.Sub(a.At) >= operators.Forget) {
+			continue
+		}
+		return fmt.Sprintf("worker %s ended by itself, %s in a row: %s; weir logs %s", pod, fault.Count(a.Failures, "time"), a.LastError, pod)
+	}
+	return ""
+}
+
+// suffering is a pipeline's status with what its workers suffer from.
+func suffering(p api.Pipeline, trouble string) api.Pipeline {
+	if trouble == "" || p.State == "complete" {
+		return p
+	}
+	p.Reason = trouble
+	for i := range p.Stages {
+		if p.Stages[i].State != "ended" {
+			p.Stages[i].Reason = trouble
+		}
+	}
+	return p
 }
 
 func (s *stack) complete() bool {

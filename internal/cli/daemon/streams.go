@@ -143,8 +143,15 @@ func (s *stack) loadAssigned() error {
 	return nil
 }
 
-// missed notes that a worker's link broke.
-func (s *stack) missed(task string, now time.Time) { s.lost[task] = now }
+// missed notes that a worker's link broke. Its slots may run: what they do is not known, and is not shown as what they did last.
+func (s *stack) missed(task string, now time.Time) {
+	s.lost[task] = now
+	for _, o := range s.assigned.Slots {
+		if p := s.pipeline(o.Slot.Pipeline); p != nil && o.Task == task {
+			p.silent(o.Slot, "its worker "+podName(task)+" does not answer")
+		}
+	}
+}
 
 // hosts are the tasks that may be given slots: registered ones, and those that may be running though their link is broken, for a while.
 func (s *stack) hosts(v *service, now time.Time) []string {
