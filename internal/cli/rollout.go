@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -76,6 +77,9 @@ func rollouts(list []api.Stack, name string) ([]named, error) {
 				out = append(out, named{Name: role, Plan: v.Rollout, of: v})
 			}
 		}
+	}
+	if len(known) == 0 {
+		return nil, fault.NotFound("E-NOT-FOUND", "show the rollout of", cmp.Or(name, "the services"), fault.Causef("none runs"), fault.Hint("weir up STACK.yaml"))
 	}
 	if len(out) == 0 {
 		return nil, fault.NotFound("E-NOT-FOUND", "show the rollout of", name, fault.Causef("no such service runs (services: %s)", strings.Join(known, ", ")),

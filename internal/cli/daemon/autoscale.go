@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -226,7 +227,8 @@ func sinkOf(g *physical.Graph, st *physical.Stage) string {
 // scaling answers `weir why scale`: of a service by its name, or of a stage by "pipeline/stage".
 func (d *Daemon) scaling(name string) (api.Scaling, error) {
 	var known []string
-	for _, s := range d.stacks {
+	for _, stack := range slices.Sorted(maps.Keys(d.stacks)) {
+		s := d.stacks[stack]
 		v := s.fleet()
 		for _, other := range s.services {
 			if other != v && (other.spec.Role() == name || other.spec.Name == name) {
