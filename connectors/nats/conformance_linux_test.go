@@ -94,6 +94,7 @@ func (b *bus) publish(t testing.TB, subject string, rows []connectortest.Row) er
 	}
 }
 
+// Not beside others: a claim measures the heap.
 func TestASourceKeepsEveryClaim(t *testing.T) {
 	b := start(t)
 	connectortest.TestSource(t, connectortest.Source{Ordered: true, Ahead: 12 << 20, Place: func(t testing.TB, rows []connectortest.Row) *connectortest.SourcePlace {
@@ -113,6 +114,7 @@ func TestASourceKeepsEveryClaim(t *testing.T) {
 }
 
 func TestASinkKeepsEveryClaim(t *testing.T) {
+	t.Parallel()
 	b := start(t)
 	connectortest.TestSink(t, connectortest.Sink{Ordered: true, Entries: true, MaxBytes: 1 << 20, Place: func(t testing.TB) *connectortest.SinkPlace {
 		name := b.stream(t)

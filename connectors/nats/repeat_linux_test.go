@@ -82,6 +82,7 @@ func (b *bus) holds(t *testing.T, stream string, want []connectortest.Row) {
 
 // TestALostConnectionKeepsTheOrder: what was on its way is lost with the server, which is back before the next message is sent.
 func TestALostConnectionKeepsTheOrder(t *testing.T) {
+	t.Parallel()
 	b := start(t)
 	name := b.stream(t)
 	c := b.dial(t)
@@ -130,6 +131,7 @@ func TestAnOwnerThatStoodStillLooksBeforeItGoesOn(t *testing.T) {
 
 // TestASinkOfAStreamThatWasMadeAnewLooksFromItsBeginning: sequences begin again, and the sink's floor with them.
 func TestASinkOfAStreamThatWasMadeAnewLooksFromItsBeginning(t *testing.T) {
+	t.Parallel()
 	b := start(t)
 	b.short(t, "ANEW")
 	next := ticking()

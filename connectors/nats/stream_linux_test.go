@@ -85,6 +85,7 @@ func TestWhatLeftTheStreamBeforeItWasReadIsAnError(t *testing.T) {
 }
 
 func TestAStreamThatIsGoneOrMadeAnewIsAnErrorThatSaysSo(t *testing.T) {
+	t.Parallel()
 	b := start(t)
 	name := b.stream(t)
 	must(t, b.publish(t, name+".in", connectortest.Rows(1, 5)))
@@ -116,6 +117,7 @@ func TestAStreamThatIsGoneOrMadeAnewIsAnErrorThatSaysSo(t *testing.T) {
 }
 
 func TestAQuietFilterFollowsItsStream(t *testing.T) {
+	t.Parallel()
 	b := start(t)
 	name := b.stream(t)
 	must(t, b.publish(t, name+".rare", connectortest.Rows(1, 1)))
@@ -162,6 +164,7 @@ func TestAStreamThatCannotBeReadAgainOrToldApartIsRefused(t *testing.T) {
 
 // TestATakeoverAfterTheWindowDoublesNothing: ids alone would fail here, since the server has forgotten them.
 func TestATakeoverAfterTheWindowDoublesNothing(t *testing.T) {
+	t.Parallel()
 	b := start(t)
 	_, err := b.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "SHORT", Subjects: []string{"short"}, Duplicates: 100 * time.Millisecond})
 	must(t, err)
