@@ -204,14 +204,20 @@ func (r *reader) spec(s *Stack, decl Field, spec *yaml.Node) {
 
 // roles refuses what this slice's Decide cannot carry: more than one worker fleet, and replication that a profile demands.
 func (r *reader) roles(s *Stack, spec *yaml.Node) {
-	fleets := 0
+	fleets, kafkas := 0, 0
 	for _, v := range s.Services {
-		if v.Operator == "stream" {
+		switch v.Operator {
+		case "stream":
 			fleets++
+		case "kafka":
+			kafkas++
 		}
 	}
 	if len(s.Pipelines) > 0 && fleets != 1 && len(r.errs) == 0 {
 		r.bad(spec, "E-WORKERS", "read stack", "spec.services", fmt.Sprintf("the pipelines run on the stack's worker service: one is needed, %d are there", fleets), "add `workers: {operator: stream, workers: 2}`")
+	}
+	if len(s.Pipelines) > 0 && kafkas == 0 && len(r.errs) == 0 {
+		r.bad(spec, "E-LOG", "read stack", "spec.services", "the stages of pipelines keep their progress in a Kafka of the stack, and there is none", "add `events: {operator: kafka, version: \"4.3\", brokers: 1}`")
 	}
 }
 

@@ -114,7 +114,7 @@ func plain(src []byte) (any, error) {
 }
 
 // beyond are the mistakes that no structural schema can tell: of the text, between fields far from each other, of what this version runs.
-var beyond = []string{"E-YAML", "E-DUPLICATE", "E-WORKERS", "E-SIZE"}
+var beyond = []string{"E-YAML", "E-DUPLICATE", "E-WORKERS", "E-LOG", "E-SIZE"}
 
 func codes(err error) []string {
 	var list fault.List
