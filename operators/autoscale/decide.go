@@ -278,8 +278,12 @@ func (d *decision) vain() bool {
 	return true
 }
 
-// remember keeps what was needed, for the stabilisation window of a scale-in.
+// remember keeps what was needed, for the stabilisation window of a scale-in. The window begins anew at another size, whoever set it, and after a time
+// in which nothing was seen.
 func (d *decision) remember(want int) {
+	if n := len(d.m.wanted); d.m.workers != d.o.Workers || n > 0 && d.o.Now.Sub(d.m.wanted[n-1].at) > Stale {
+		d.m.wanted, d.m.workers = nil, d.o.Workers
+	}
 	d.m.wanted = append(slices.Clone(d.m.wanted), mark{d.o.Now, want})
 	for len(d.m.wanted) > 1 && d.o.Now.Sub(d.m.wanted[1].at) >= d.p.ScaleInAfter {
 		d.m.wanted = d.m.wanted[1:]

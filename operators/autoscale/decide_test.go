@@ -109,6 +109,48 @@ func TestWhereThereIsSomethingToDoItSaysWhatToType(t *testing.T) {
 	}
 }
 
+// TestFewerWorkersMustHaveBeenEnoughSinceTheyAreWhatThereIs: what was enough before somebody set another size, or before the load was out of
+// sight, takes no worker away.
+func TestFewerWorkersMustHaveBeenEnoughSinceTheyAreWhatThereIs(t *testing.T) {
+	for _, c := range []struct {
+		what    string
+		workers int           // at first
+		unseen  time.Duration // for which a fact is unknown then
+	}{
+		{"somebody set another size", 1, 0},
+		{"a fact was unknown for long", 3, 10 * time.Minute},
+	} {
+		o := observed(func(o *Observed) { o.Workers, o.Max, o.CPU = c.workers, 8, operators.Know(0.2, o.Now) })
+		for i := range o.Stages[0].Slots {
+			o.Stages[0].Slots[i] = Slot{Index: i, Rate: 100, Arrival: 100, Busy: 0.05}
+		}
+		var m Memory
+		decide := func(seconds int) (d Decision) {
+			for range seconds {
+				d, m = Decide(Policy{}, o, m)
+				o.Now = o.Now.Add(time.Second)
+			}
+			return d
+		}
+		if d := decide(58); d.Verdict != Hold {
+			t.Fatalf("%s: at first: %s", c.what, d.Reason)
+		}
+		if c.unseen == 0 {
+			decide(30)
+		}
+		known := o.CPU
+		o.CPU = operators.Unknown[float64]("no word")
+		decide(int(c.unseen / time.Second))
+		o.Workers, o.CPU = 3, known
+		if d := decide(59); d.Verdict != Hold {
+			t.Errorf("%s: before a minute has passed: %s", c.what, d.Reason)
+		}
+		if d := decide(3); d.Verdict != In {
+			t.Errorf("%s: after a minute: %s", c.what, d.Reason)
+		}
+	}
+}
+
 // TestAScaleOutIsJudgedAtItsOwnSizeAlone: one that was stored and not carried out, or undone by hand, brought nothing because it was not there.
 func TestAScaleOutIsJudgedAtItsOwnSizeAlone(t *testing.T) {
 	grown := &Growth{At: simStart.Add(-20 * time.Second), From: 2, To: 4, Rate: 10000, Target: 30000}

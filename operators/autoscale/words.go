@@ -142,6 +142,7 @@ type Memory struct {
 	Grown   *Growth   `json:"grown,omitempty"`  // the last scale-out, until it was judged
 	Vain    *Growth   `json:"vain,omitempty"`   // one that brought nothing
 	wanted  []mark    // sizes that were needed lately; a server that restarts waits for the whole of ScaleInAfter again
+	workers int       // at which wanted was noted
 	held    time.Time // since when a stage falls behind for another reason than the workers
 }
 

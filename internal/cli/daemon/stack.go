@@ -313,7 +313,7 @@ func (s *stack) start(ctx context.Context, v *service) {
 		}
 	}
 	rec, err := reconcile.New(reconcile.Config{Spec: v.spec, Kind: s.kind(v), Master: s.d.master, Store: keep{s.d}, Log: s.d.cfg.Log,
-		Orders: s.ordersOf(v.spec), Changed: func() { s.changed(v) }})
+		Orders: s.ordersOf(v.spec), Changed: s.changed(v.spec.Operator)})
 	if err != nil {
 		s.failure, v.failed = err, err
 		return
@@ -325,14 +325,17 @@ func (s *stack) start(ctx context.Context, v *service) {
 	s.d.group.Go("service "+v.spec.Role(), rec.Run)
 }
 
-// changed wakes the loop, and the workers' reconciler where it waits for another service.
-func (s *stack) changed(v *service) {
-	select {
-	case s.d.wake <- struct{}{}:
-	default:
-	}
-	if f := s.workers.Load(); f != nil && v.spec.Operator != operators.Stream {
-		f.Reprobe()
+// changed is what the reconciler of a service calls, on its own goroutine: it wakes the loop, and the workers' reconciler where it may wait for
+// the service.
+func (s *stack) changed(operator string) func() {
+	return func() {
+		select {
+		case s.d.wake <- struct{}{}:
+		default:
+		}
+		if f := s.workers.Load(); f != nil && operator != operators.Stream {
+			f.Reprobe()
+		}
 	}
 }
 

@@ -305,8 +305,9 @@ func TestAChangedServiceWakesTheLoopOnce(t *testing.T) {
 	d := newDaemon()
 	s := d.newStack("s")
 	v := &service{spec: operators.ServiceSpec{Operator: operators.Kafka}}
-	s.changed(v)
-	s.changed(v) // must not block
+	changed := s.changed(v.spec.Operator)
+	changed()
+	changed() // must not block
 	if len(d.wake) != 1 {
 		t.Errorf("%d wakes wait, want 1", len(d.wake))
 	}

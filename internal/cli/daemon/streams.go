@@ -13,6 +13,7 @@ import (
 	"github.com/weir-project/weir/operators/kafka"
 	"github.com/weir-project/weir/operators/nats"
 	"github.com/weir-project/weir/operators/plan"
+	"github.com/weir-project/weir/operators/reconcile"
 	"github.com/weir-project/weir/operators/stream"
 	"github.com/weir-project/weir/pipelines/engine"
 	"github.com/weir-project/weir/pipelines/physical"
@@ -106,19 +107,23 @@ func (k streamKind) Command(_ context.Context, l operators.Launch, _ operators.P
 
 // Admin: the channels' topics and tables are made by the admin of the service that holds them (C7).
 func (k streamKind) Admin(ctx context.Context, a operators.Admin, _ map[string]operators.Placement) error {
-	v, err := ask(ctx, k.s.d, func() (*service, error) {
+	type holder struct {
+		kind reconcile.Kind
+		rec  *reconcile.Service
+	}
+	h, err := ask(ctx, k.s.d, func() (holder, error) {
 		if v := k.s.service(a.Service); v != nil && v.rec != nil {
-			return v, nil
+			return holder{k.s.kind(v), v.rec}, nil
 		}
-		return nil, fmt.Errorf("%s: service %s does not run", a.Kind, a.Service)
+		return holder{}, fmt.Errorf("%s: service %s does not run", a.Kind, a.Service)
 	})
 	if err != nil {
 		return err
 	}
-	if err := k.s.kind(v).Admin(ctx, a, v.rec.Status().Observed.Reserved); err != nil {
+	if err := h.kind.Admin(ctx, a, h.rec.Status().Observed.Reserved); err != nil {
 		return err
 	}
-	v.rec.Reprobe()
+	h.rec.Reprobe()
 	return nil
 }
 
