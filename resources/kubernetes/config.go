@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"time"
 
+	selectors "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/rest"
 
+	"github.com/weir-project/weir/internal/fault"
 	"github.com/weir-project/weir/internal/link"
 	"github.com/weir-project/weir/resources"
 )
@@ -66,6 +68,9 @@ func (c Config) check() error {
 		return errors.New("no way to dial the server, or to choose an image")
 	case len(c.Namespace) == 0 || len(c.Namespace) > 63:
 		return fmt.Errorf("namespace %.80q has %d bytes, not 1 to 63", c.Namespace, len(c.Namespace))
+	}
+	if _, err := selectors.Parse(c.Nodes); err != nil {
+		return fault.Invalid("E-SELECTOR", "read the label selector of the nodes", c.Nodes, fault.Cause(err), fault.Hint("write it as kubectl get nodes -l takes it, such as pool=streams"))
 	}
 	if len(c.Install) > 63 {
 		return fmt.Errorf("installation %.80q has %d bytes, more than a label's 63", c.Install, len(c.Install))

@@ -3,8 +3,10 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/weir-project/weir/internal/fault"
 	"github.com/weir-project/weir/internal/kube"
 	"github.com/weir-project/weir/internal/link"
 	"github.com/weir-project/weir/internal/security"
@@ -36,7 +38,8 @@ func (d *Daemon) expect(ctx context.Context) ([]resources.AgentID, error) {
 	}
 	known, err := d.nodes.Known(ctx)
 	if err != nil {
-		return nil, err
+		return nil, fault.New("E-KUBERNETES", "ask the Kubernetes API server for the agents that were there before", config.Host,
+			fault.Causef("%s", strings.ReplaceAll(err.Error(), "\n", ": ")), fault.Hint("kubectl -n "+namespace+" get configmaps must answer with the same kubeconfig"))
 	}
 	d.cfg.Log.Info("the cluster's nodes are the agents", "namespace", namespace, "server", config.Host, "known", len(known))
 	return known, nil
