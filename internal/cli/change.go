@@ -144,7 +144,7 @@ func (a *app) plan(ctx context.Context, b api.Bundle, r *stacks.Resolved) (api.P
 
 func (a *app) rerunCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "rerun PIPELINE [STACK.yaml]", Short: "Start a new run of a pipeline that is complete", Args: args(1, 2),
+		Use: "rerun PIPELINE [STACK.yaml]", Short: "Start a new run of a pipeline that is complete or stands still", Args: args(1, 2),
 		Long: `Starts the next run: sources are read from their beginning, channels carry on behind the records of the run before. With a stack
 file the pipeline is first replaced by the one in it, also where it could not go on from where it stands.`,
 		RunE: func(c *cobra.Command, argv []string) error {

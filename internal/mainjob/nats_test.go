@@ -220,6 +220,15 @@ func verifyNats(t *testing.T) {
 		t.Log(out)
 		return true
 	})
+	// What it says to type helps: both stages begin anew, and the sums come out once more.
+	w.await("a new run", func(api.Stack) bool { // it is refused in the moments in which the stage tries again
+		return w.client().Do(t.Context(), "POST", "/v1/pipelines/orders/rerun", nil, nil) == nil
+	})
+	w.await("all rows of the new run", func(s api.Stack) bool { return s.Pipelines[0].Run == 2 && counted(s, "sums") == orders })
+	for sum := range want {
+		want[sum] *= 2
+	}
+	w.holds(w.rows(read, 2*len(want)), want)
 }
 
 func counted(s api.Stack, stage string) int64 {

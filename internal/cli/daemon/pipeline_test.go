@@ -3,9 +3,11 @@ package daemon
 import (
 	"encoding/json"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/weir-project/weir/internal/fault"
 	"github.com/weir-project/weir/pipelines/checkpoint"
 	"github.com/weir-project/weir/pipelines/engine"
 	"github.com/weir-project/weir/pipelines/physical"
@@ -128,6 +130,26 @@ func TestANewRunForgetsTheOldOneAndKeepsTheIdentity(t *testing.T) {
 		t.Errorf("the second run begins as %+v", p)
 	}
 	wantCode(t, "a run that goes on", p.mayRerun(), "E-RUNNING")
+}
+
+func TestARunThatStandsStillMayBeginAnew(t *testing.T) {
+	p := newPipeline("s", twoStages("/in"))
+	p.report(p.says("load", 0, "ended", 1, 0), then)
+	stuck := p.says("load", 1, "waiting", 0, 0)
+	p.report(stuck, then)
+	wantCode(t, "one that waits for nothing in particular", p.mayRerun(), "E-RUNNING")
+	stuck.Reason = "the stream was made anew: `weir rerun` reads the new one"
+	p.report(stuck, then)
+	wantCode(t, "one that stands still", p.mayRerun(), "")
+	p.report(p.says("sum", 0, "running", 0, 0), then)
+	wantCode(t, "one of which something runs", p.mayRerun(), "E-RUNNING")
+	p.report(p.says("sum", 0, "starting", 0, 0), then)
+	p.Graph.Channels = map[string]physical.Channel{"between": {Kafka: &physical.KafkaChannel{Topic: "p.between"}}}
+	err := p.mayRerun()
+	wantCode(t, "one with rows between its stages", err, "E-RUNNING")
+	if hint := fault.From(err).Flat().Hint; !strings.Contains(hint, "another name") {
+		t.Errorf("the hint is %q", hint)
+	}
 }
 
 func TestAStoredRunComesBackWithAllThatEnded(t *testing.T) {

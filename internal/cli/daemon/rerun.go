@@ -3,12 +3,15 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/weir-project/weir/internal/cli/api"
 	"github.com/weir-project/weir/internal/fault"
+	"github.com/weir-project/weir/pipelines/engine"
 )
 
-// rerun begins a new run of a pipeline that is complete (C9).
+// rerun begins a new run of a pipeline that is complete (C9), or that stands still.
 func (d *Daemon) rerun(ctx context.Context, name string) (api.Apply, error) {
 	for _, s := range d.stacks {
 		p := s.pipeline(name)
@@ -36,12 +39,36 @@ func (d *Daemon) stackOf(pipeline string) *stack {
 	return nil
 }
 
-// mayRerun refuses while a run goes on: the records between its readers and its writers would become the next run's.
+// mayRerun refuses while a run goes on. One that stands still may begin anew (a stream that it read is gone), unless rows of it lie between its
+// stages: they would become the next run's.
 func (p *pipeline) mayRerun() error {
-	if p.Ended.IsZero() {
-		return fault.Invalid("E-RUNNING", "rerun pipeline", p.name, fault.Causef("run %d has not ended", p.Run), fault.Hint("weir get pipelines shows how far it is"))
+	refused := func(cause, hint string) error {
+		return fault.Invalid("E-RUNNING", "rerun pipeline", p.name, fault.Causef("run %d has not ended%s", p.Run, cause), fault.Hint(hint))
+	}
+	switch {
+	case !p.Ended.IsZero():
+		return nil
+	case !p.stands():
+		return refused("", "weir get pipelines shows how far it is")
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Graph.Channels)) {
+		if p.Graph.Channels[name].Kafka != nil {
+			return refused(", and the next would take its rows in channel "+name+" for its own", "give the pipeline another name in its file and weir up the stack: it begins anew under it")
+		}
 	}
 	return nil
+}
+
+// stands reports whether a slot says why it does not go on, and none runs.
+func (p *pipeline) stands() bool {
+	stuck := false
+	for _, r := range p.latest {
+		if r.State == engine.StateRunning {
+			return false
+		}
+		stuck = stuck || r.State == engine.StateWaiting && r.Reason != ""
+	}
+	return stuck
 }
 
 func (d *Daemon) begin(ctx context.Context, s *stack, p *pipeline) (api.Apply, error) {
