@@ -155,10 +155,10 @@ func (r *reader) look(ctx context.Context) error {
 			r.next = max(1, s.FirstSeq)
 		}
 	case r.made != made:
-		return &lasting{fmt.Errorf("the stream was made anew at %s, and the position is of the one made at %s: `weir rerun` reads the new one from its beginning", made, r.made)}
+		return &lasting{fmt.Errorf("the stream was made anew at %s, and the position is of the one made at %s: `weir rerun PIPELINE` reads the new one from its beginning", made, r.made)}
 	}
 	if r.next > s.LastSeq+1 {
-		return &lasting{fmt.Errorf("the stream ends at sequence %d, so it lost messages that were read already (a restored backup, or a power cut without sync): `weir rerun` reads what is there from its beginning", s.LastSeq)}
+		return &lasting{fmt.Errorf("the stream ends at sequence %d, so it lost messages that were read already (a restored backup, or a power cut without sync): `weir rerun PIPELINE` reads what is there from its beginning", s.LastSeq)}
 	}
 	r.info = info
 	return r.gone(info, r.next)
@@ -175,7 +175,7 @@ func (r *reader) gone(info *jetstream.StreamInfo, from uint64) error {
 	if r.filter != "" {
 		which = "messages, perhaps also of subject " + r.filter + ","
 	}
-	return &lasting{fmt.Errorf("%d %s from sequence %d to %d were removed before they were read (the stream's limits, or a purge; it begins at %d): `weir rerun` reads what is kept from its beginning", first-from, which, from, first-1, first)}
+	return &lasting{fmt.Errorf("%d %s from sequence %d to %d were removed before they were read (the stream's limits, or a purge; it begins at %d): `weir rerun PIPELINE` reads what is kept from its beginning", first-from, which, from, first-1, first)}
 }
 
 func (r *reader) removed(ctx context.Context, from uint64) error {
