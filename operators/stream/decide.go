@@ -109,23 +109,31 @@ func channels(in Input) plan.Phase {
 	return ph
 }
 
+// missing says what of the things that are wanted is not there, or is not what it shall be.
+func missing[T interface{ Differs(have T) string }](want []T, name func(T) string, have map[string]T) []string {
+	var out []string
+	for _, w := range want {
+		if h, ok := have[name(w)]; !ok {
+			out = append(out, name(w)+" is missing")
+		} else if d := w.Differs(h); d != "" {
+			out = append(out, name(w)+": "+d)
+		}
+	}
+	return out
+}
+
 func topicsMissing(want []operators.Topic, f operators.Fact[map[string]operators.Topic]) string {
 	if !f.Known {
 		return "its topics are unknown: " + f.Reason()
 	}
-	var out []string
-	for _, t := range want {
-		if have, ok := f.Value[t.Name]; !ok {
-			out = append(out, t.Name+" is missing")
-		} else if d := t.Differs(have); d != "" {
-			out = append(out, t.Name+": "+d)
-		}
-	}
-	return few(out)
+	return few(missing(want, func(t operators.Topic) string { return t.Name }, f.Value))
 }
 
 func tablesMissing(keyspaces []operators.Keyspace, tables []operators.Table, f operators.ServiceFacts) string {
-	if !f.Keyspaces.Known || !f.Tables.Known {
+	switch {
+	case !f.Keyspaces.Known:
+		return "its keyspaces are unknown: " + f.Keyspaces.Reason()
+	case !f.Tables.Known:
 		return "its tables are unknown: " + f.Tables.Reason()
 	}
 	var out []string
@@ -134,14 +142,7 @@ func tablesMissing(keyspaces []operators.Keyspace, tables []operators.Table, f o
 			out = append(out, "keyspace "+k.Name+" is missing")
 		}
 	}
-	for _, t := range tables {
-		if have, ok := f.Tables.Value[t.ID()]; !ok {
-			out = append(out, t.ID()+" is missing")
-		} else if d := t.Differs(have); d != "" {
-			out = append(out, t.ID()+": "+d)
-		}
-	}
-	return few(out)
+	return few(append(out, missing(tables, operators.Table.ID, f.Tables.Value)...))
 }
 
 // few names at most three things, so that a line stays a line.

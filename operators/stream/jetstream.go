@@ -105,13 +105,5 @@ func streamsMissing(want []operators.JetStream, f operators.Fact[map[string]oper
 	if !f.Known {
 		return "its streams are unknown: " + f.Reason()
 	}
-	var out []string
-	for _, s := range want {
-		if have, ok := f.Value[s.Name]; !ok {
-			out = append(out, s.Name+" is missing")
-		} else if d := s.Differs(have); d != "" {
-			out = append(out, s.Name+": "+d)
-		}
-	}
-	return few(out)
+	return few(missing(want, func(s operators.JetStream) string { return s.Name }, f.Value))
 }

@@ -34,7 +34,7 @@ func (d *Daemon) routes() http.Handler {
 	admin("POST /v1/scale", d.postScale)
 	admin("POST /v1/pause", d.postPause)
 	admin("POST /v1/pipelines/{name}/rerun", func(r *http.Request) (any, error) {
-		return ask(r.Context(), d, func() (api.Apply, error) { return d.rerun(r.Context(), r.PathValue("name")) })
+		return change(r.Context(), d, func(ctx context.Context) (api.Apply, error) { return d.rerun(ctx, r.PathValue("name")) })
 	})
 	admin("GET /v1/channels/{pipeline}/{channel}", func(r *http.Request) (any, error) {
 		return ask(r.Context(), d, func() (api.Channel, error) { return d.channel(r.PathValue("pipeline"), r.PathValue("channel")) })
@@ -121,6 +121,11 @@ func ask[T any](ctx context.Context, d *Daemon, f func() (T, error)) (T, error) 
 	}
 }
 
+// change is ask for what changes something. It runs under the server's context: what was begun is made whole, whatever becomes of its caller.
+func change[T any](ctx context.Context, d *Daemon, f func(context.Context) (T, error)) (T, error) {
+	return ask(ctx, d, func() (T, error) { return f(d.group.Context()) })
+}
+
 // decode reads a request's JSON body; limits come before parsing.
 func decode(r *http.Request, v any) error {
 	data, err := io.ReadAll(io.LimitReader(r.Body, api.MaxBody+1))
@@ -154,7 +159,9 @@ func (d *Daemon) putStack(r *http.Request) (any, error) {
 		return nil, fault.Invalid("E-NAME", "apply stack", resolved.Stack.Name, fault.Causef("it was sent to the name %q", r.PathValue("name")))
 	}
 	b.Object = nil // only the cluster says what its objects are
-	return ask(r.Context(), d, func() (api.Apply, error) { return d.apply(r.Context(), b, resolved, r.URL.Query().Get("replay")) })
+	return change(r.Context(), d, func(ctx context.Context) (api.Apply, error) {
+		return d.apply(ctx, b, resolved, r.URL.Query().Get("replay"))
+	})
 }
 
 func (d *Daemon) postPlan(r *http.Request) (any, error) {
@@ -170,7 +177,7 @@ func (d *Daemon) postScale(r *http.Request) (any, error) {
 	if err := decode(r, &req); err != nil {
 		return nil, err
 	}
-	return ask(r.Context(), d, func() (api.Scaled, error) { return d.scale(r.Context(), req, "weir scale") })
+	return change(r.Context(), d, func(ctx context.Context) (api.Scaled, error) { return d.scale(ctx, req, "weir scale") })
 }
 
 func (d *Daemon) postPause(r *http.Request) (any, error) {
@@ -178,7 +185,7 @@ func (d *Daemon) postPause(r *http.Request) (any, error) {
 	if err := decode(r, &req); err != nil {
 		return nil, err
 	}
-	return ask(r.Context(), d, func() (api.Apply, error) { return d.pause(r.Context(), req) })
+	return change(r.Context(), d, func(ctx context.Context) (api.Apply, error) { return d.pause(ctx, req) })
 }
 
 // shutdownRequest is the body of POST /v1/shutdown.
@@ -192,7 +199,7 @@ func (d *Daemon) postShutdown(r *http.Request) (any, error) {
 	if err := decode(r, &req); err != nil {
 		return nil, err
 	}
-	stopped, err := ask(r.Context(), d, func() (<-chan struct{}, error) { return d.beginShutdown(r.Context()) })
+	stopped, err := change(r.Context(), d, d.beginShutdown)
 	if err != nil {
 		return nil, err
 	}

@@ -52,7 +52,7 @@ func (o objects) Apply(ctx context.Context, k kubernetes.Object) error {
 	if err != nil {
 		return err
 	}
-	_, err = ask(ctx, o.d, func() (api.Apply, error) { return o.d.apply(ctx, b, r, "") })
+	_, err = change(ctx, o.d, func(ctx context.Context) (api.Apply, error) { return o.d.apply(ctx, b, r, "") })
 	return err
 }
 

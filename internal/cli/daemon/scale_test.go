@@ -1,7 +1,11 @@
 package daemon
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +17,7 @@ import (
 	"github.com/weir-project/weir/operators"
 	"github.com/weir-project/weir/operators/plan"
 	"github.com/weir-project/weir/operators/stream"
+	"github.com/weir-project/weir/pipelines/physical"
 	"github.com/weir-project/weir/resources"
 )
 
@@ -202,5 +207,60 @@ func TestASizeThatThisVersionCannotChangeMayStay(t *testing.T) {
 	}
 	if _, err = d.serviceConnection("flights", "evnts"); !fault.HasCode(err, "E-NOT-FOUND") || !strings.Contains(err.Error(), "flights/events") {
 		t.Errorf("a service that is not there: %v", err)
+	}
+}
+
+// leaving is a caller who is gone as soon as something is so.
+type leaving struct {
+	context.Context
+	when func() bool
+}
+
+func (c leaving) Err() error {
+	if c.when() {
+		return context.Canceled
+	}
+	return c.Context.Err()
+}
+
+func (c leaving) Done() <-chan struct{} {
+	if !c.when() {
+		return c.Context.Done()
+	}
+	gone := make(chan struct{})
+	close(gone)
+	return gone
+}
+
+// TestAChangeThatHasBegunIsMadeWhateverBecomesOfItsCaller: one that is stored and made by half would stay so until the server's next start.
+func TestAChangeThatHasBegunIsMadeWhateverBecomesOfItsCaller(t *testing.T) {
+	d := fleetOf(t, "2")
+	s := d.stacks["s"]
+	first, second := twoStages("/in"), twoStages("/in")
+	first.Pipeline, second.Pipeline = "first", "second"
+	s.written.Graphs = []*physical.Graph{&first, &second}
+	body, err := json.Marshal(scaleTo(3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := func() bool {
+		data, _, _ := d.store.Get("stacks/s")
+		return strings.Contains(string(data), `"sizes":{"workers":3}`)
+	}
+	req, err := http.NewRequestWithContext(leaving{t.Context(), stored}, http.MethodPost, "/v1/scale", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		if _, err := d.postScale(req); err != nil && !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}()
+	(<-d.work)()
+	<-answered
+	if !stored() || s.spec("workers").Size != 3 || s.pipeline("first") == nil || s.pipeline("second") == nil {
+		t.Errorf("stored: %v, size %d, %d of 2 pipelines", stored(), s.spec("workers").Size, len(s.pipelines))
 	}
 }
