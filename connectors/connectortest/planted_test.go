@@ -106,7 +106,6 @@ type memoryReader struct {
 	killed int
 	hoard  []byte
 	deaf   int // rows; 0: it is not
-	failed bool
 	closed bool
 }
 

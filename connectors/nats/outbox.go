@@ -244,7 +244,7 @@ func (o *Outbox) toMessage(m *message) *nats.Msg {
 	out.Header.Set(jetstream.MsgIDHeader, m.id)
 	out.Header.Set(jetstream.ExpectedStreamHeader, o.config.Stream)
 	if m.at != column.MinTime {
-		out.Header.Set(TimeHeader, strconv.FormatInt(int64(m.at), 10))
+		out.Header.Set(TimeHeader, strconv.FormatInt(m.at, 10))
 	}
 	return out
 }

@@ -3,6 +3,7 @@ package operatortest
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ import (
 func Main(m *testing.M) {
 	if len(os.Args) == 4 && os.Args[1] == "nats-server" {
 		if err := natsserver.Run(context.Background(), os.Args[3], os.Stderr); err != nil {
-			os.Stderr.WriteString(err.Error() + "\n")
+			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		os.Exit(0)

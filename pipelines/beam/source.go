@@ -69,7 +69,7 @@ func (f *readFn) readAll(ctx context.Context, r connectors.Reader, b *column.Bat
 			passed(ctx, 0, b.N, f.Readers)
 			emit(encode(b, 0))
 		} else if err != nil {
-			return nil
+			return nil //nolint:nilerr // io.EOF
 		}
 	}
 }

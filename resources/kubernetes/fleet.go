@@ -134,7 +134,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 	group.Go("fleet", f.run)
 	err := group.Wait()
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // it was told to end
 	}
 	return err
 }

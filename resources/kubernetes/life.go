@@ -94,7 +94,9 @@ func (l *life) adopt(ctx context.Context, gone bool) error {
 				return err
 			}
 			if p.Spec.NodeName == "" && p.Spec.SchedulerName == scheduler {
-				l.bind(ctx, &p)
+				if err := l.bind(ctx, &p); err != nil {
+					return err
+				}
 			}
 		}
 	}

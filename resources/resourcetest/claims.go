@@ -112,7 +112,7 @@ func repeated(t testing.TB, rig Rig) {
 func (f *Framework) total(id resources.TaskID) int { return len(f.seen[id]) }
 
 func private(t testing.TB, rig Rig) {
-	const secret = "hunter2-9f8e7d"
+	const secret = "hunter2-9f8e7d" //nolint:gosec // of a test
 	f := NewFramework(t, rig, "hides")
 	task := Task("private.1")
 	task.Files = []resources.File{{Path: "etc/secret", Content: []byte(secret)}, {Path: "etc/shown", Content: []byte("plain"), Mode: 0o640}}

@@ -113,7 +113,7 @@ func (s *Server) start(t testing.TB, term uint64) {
 	})
 	s.stop = func() {
 		cancel()
-		srv.Close() // links break, as they do when a server is killed
+		srv.Close() //nolint:errcheck // links break, as they do when a server is killed
 		wg.Wait()
 	}
 }

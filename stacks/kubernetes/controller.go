@@ -109,7 +109,7 @@ func (c *Controller) Run(ctx context.Context) error {
 			continue
 		}
 		if lifecycle.Sleep(ctx, c.backoff(attempt)) != nil {
-			return nil
+			return nil //nolint:nilerr // it was told to end
 		}
 	}
 	return nil

@@ -67,7 +67,7 @@ func (c *Connections) nats(ctx context.Context, config json.RawMessage) (*nats.C
 	if err != nil {
 		return nil, err
 	}
-	conn := physical.Connection{}
+	var conn physical.Connection
 	if cfg.Service != "" {
 		conn, err = c.service(cfg.Service)
 	} else {
