@@ -169,6 +169,9 @@ func (b Bench) once(ctx context.Context, s System) (r run, why string, err error
 	if after, still := b.aside(); known && still {
 		r.service, r.hasService = after-before, true
 	}
+	if r.Aside != nil {
+		r.service, r.hasService = *r.Aside, true
+	}
 	if ctx.Err() != nil {
 		return r, "", context.Cause(ctx)
 	}

@@ -18,6 +18,8 @@ type Command struct {
 	Path string
 	Args []string
 	Dir  string
+	// Measure, where it is set, does the work in a process that runs already, such as a service's, and says what that took (see Watch).
+	Measure func(ctx context.Context) (Usage, error)
 }
 
 // Usage is what a process and all that it started took.
@@ -25,6 +27,8 @@ type Usage struct {
 	CPU     time.Duration // user and system, of the process and of every descendant that it waited for
 	Wall    time.Duration
 	PeakRSS int64 // bytes: the highest sum of the tree that was sampled
+	// Aside is what Bench.Aside would have said, where only Measure knows when the work began.
+	Aside *time.Duration
 }
 
 // ErrLeft refuses a run that left processes behind: their CPU would be missing.
@@ -37,6 +41,9 @@ const (
 
 // Run runs a command to its end. The error is of the command, with the end of its output; Usage is right only without one.
 func Run(ctx context.Context, c Command) (Usage, error) {
+	if c.Measure != nil {
+		return c.Measure(ctx)
+	}
 	cmd := exec.CommandContext(ctx, c.Path, c.Args...)
 	cmd.Dir = c.Dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -75,7 +82,7 @@ func sample(pid int, stop <-chan struct{}) int64 {
 	for {
 		sum := int64(0)
 		for _, p := range Tree(pid) {
-			sum += peakOf(p)
+			sum += memory(p, "VmHWM:") // the most that it has ever taken
 		}
 		most = max(most, sum)
 		select {
@@ -105,21 +112,6 @@ func Tree(pid int) []int {
 		}
 	}
 	return out
-}
-
-// peakOf is the most memory that a living process has taken, in bytes.
-func peakOf(pid int) int64 {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0
-	}
-	_, rest, ok := bytes.Cut(data, []byte("VmHWM:"))
-	if fields := strings.Fields(string(rest)); ok && len(fields) > 0 {
-		if kb, err := strconv.ParseInt(fields[0], 10, 64); err == nil {
-			return kb << 10
-		}
-	}
-	return 0
 }
 
 // ticks is what the kernel counts CPU in for /proc, on every Linux there is (USER_HZ).

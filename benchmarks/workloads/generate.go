@@ -3,6 +3,7 @@ package workloads
 import (
 	"bufio"
 	"encoding/hex"
+	"errors"
 	"io"
 	"math/bits"
 	"strconv"
@@ -131,6 +132,18 @@ func Events(w io.Writer, n int, seed uint64) (Hash, error) {
 	}
 	flush()
 	return truth, b.Flush()
+}
+
+// ValueRows writes the values of the pass-through as rows in JSON, {"payload": value}, and returns the truth: the hash of the values.
+func ValueRows(w io.Writer, n int, seed uint64) (Hash, error) {
+	b := bufio.NewWriterSize(w, 1<<20)
+	var line []byte
+	truth, err := Values(n, seed, func(v []byte) error {
+		line = append(append(append(line[:0], `{"payload":"`...), v...), "\"}\n"...) // letters, digits and a space: nothing to escape
+		_, err := b.Write(line)
+		return err
+	})
+	return truth, errors.Join(err, b.Flush())
 }
 
 // Values gives n values of the pass-through to put, each different and 100 bytes long, and returns the truth: the hash of all of them. A value may not

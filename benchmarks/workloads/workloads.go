@@ -28,10 +28,14 @@ type Workload struct {
 	Needs       string // beyond the binary
 	Events      int    // by default
 	Pipeline    []byte // what Weir runs
+	Deployed    []byte // the same in a stack, where that is measured too
 }
 
 //go:embed w1.yaml
 var w1 []byte
+
+//go:embed w1-deployed.yaml
+var w1Deployed []byte
 
 //go:embed w3.yaml
 var w3 []byte
@@ -39,8 +43,8 @@ var w3 []byte
 // All lists the workloads.
 func All() []Workload {
 	return []Workload{
-		{PassThrough, "Kafka pass-through: values of 100 bytes from one topic into another", "a Kafka, which it starts (JDK 17), and this repository", 3_000_000, w1},
-		{Yahoo, "Yahoo streaming benchmark: filter, project, look the campaign of an ad up, count per campaign and 10 s", "nothing; its peers in Go need this repository, DuckDB a Python", 3_000_000, w3},
+		{PassThrough, "Kafka pass-through: values of 100 bytes from one topic into another", "a Kafka, which it starts (JDK 17), and this repository", 3_000_000, w1, w1Deployed},
+		{Yahoo, "Yahoo streaming benchmark: filter, project, look the campaign of an ad up, count per campaign and 10 s", "nothing; its peers in Go need this repository, DuckDB a Python", 3_000_000, w3, nil},
 	}
 }
 

@@ -31,6 +31,7 @@ type benchStack struct {
 	servers    string // what a pipeline names: STACK/SERVICE, or host:port
 	connection string // file for the peers
 	pid        int    // of the broker, or of its shim; 0 where it is not ours
+	worker     int    // of the worker, likewise
 	topics     []string
 }
 
@@ -41,7 +42,20 @@ spec:
   profile: dev
   services:
     events: {operator: kafka, version: "4.3", brokers: 1, storage: 8Gi}
+    workers: {operator: stream, workers: 1}
 `
+
+// stackFile writes the stack with some pipelines.
+func (s *benchStack) stackFile(pipelines ...string) (string, error) {
+	file, text := filepath.Join(s.b.work, "stack.yaml"), benchStackFile
+	if len(pipelines) > 0 {
+		text += "  pipelines: [" + strings.Join(pipelines, ", ") + "]\n"
+	}
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		return "", fault.New("E-FILE", "write the stack of the benchmark", file, fault.Cause(bare(err)))
+	}
+	return file, nil
+}
 
 // startKafka starts the stack, or takes the Kafka that was given, and writes how the peers reach it.
 func (b *bencher) startKafka(ctx context.Context) (*benchStack, error) {
@@ -51,9 +65,12 @@ func (b *bencher) startKafka(ctx context.Context) (*benchStack, error) {
 		return s, s.write(physical.Connection{Servers: strings.Split(b.o.kafka, ",")})
 	}
 	s.state, s.servers = filepath.Join(b.dir, "stack"), "bench/events"
-	file := filepath.Join(b.dir, "stack.yaml")
-	if err := os.WriteFile(file, []byte(benchStackFile), 0o600); err != nil {
-		return nil, fault.New("E-FILE", "write the stack of the benchmark", file, fault.Cause(bare(err)))
+	file, err := s.stackFile()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(s.state); err == nil {
+		s.stop() // of a run that was killed: what it measured is gone, and its pipelines are in the way
 	}
 	fmt.Fprintf(b.app.err, "w1: starts a Kafka in %s\n", s.state)
 	inner := &app{in: b.app.in, out: io.Discard, err: io.Discard, state: s.state} // what it would say to type next is about another folder than the user's
@@ -73,8 +90,11 @@ func (b *bencher) startKafka(ctx context.Context) (*benchStack, error) {
 		return s, err
 	}
 	for _, t := range stack.Tasks {
-		if t.Service == "events" {
+		switch t.Service {
+		case "events":
 			s.pid = t.PID
+		case "workers":
+			s.worker = t.PID
 		}
 	}
 	b.versions["kafka"] = "4.3"
@@ -198,6 +218,15 @@ func (b *bencher) passThrough(ctx context.Context, w workloads.Workload, bench *
 		}
 	}
 	bench.Systems = []harness.System{system("weir run", "at least once", Build, func(from, out string, _ int) (harness.Command, error) { return s.weir(w, from, out) })}
+	if s.state == "" {
+		skipped = append(skipped, "weir worker: it is measured in a stack of the benchmark's own, and --kafka names another Kafka")
+	} else {
+		worker, err := s.deployed(w, bench.Events)
+		if err != nil {
+			return nil, fault.New("E-FILE", "make the input of", "weir worker", fault.Cause(err), fault.Hint("is there room in "+b.dir+"?"))
+		}
+		bench.Systems = append(bench.Systems, worker)
+	}
 	if b.o.wants("franz-go") {
 		v := b.versions["franz-go"]
 		bench.Systems = append(bench.Systems, system("franz-go loop", "at least once", v, peer("franz", "pass", "--guarantee", "at-least-once")),
@@ -206,7 +235,7 @@ func (b *bencher) passThrough(ctx context.Context, w workloads.Workload, bench *
 	if b.o.wants("kafka-go") {
 		bench.Systems = append(bench.Systems, system("kafka-go Reader and Writer", "at least once", b.versions["kafka-go"], peer("kafkago")))
 	}
-	return nil, nil
+	return skipped, nil
 }
 
 // weir puts the topics of a run into the pipeline.

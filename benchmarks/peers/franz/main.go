@@ -5,6 +5,9 @@
 //	franz fill   --connection FILE --topic in --events 1000000 --seed 1     prints the truth
 //	franz pass   --connection FILE --topic in --to out --events 1000000 --group g --guarantee exactly-once
 //	franz check  --connection FILE --topic out                              prints the hash of what was committed
+//	franz check  --connection FILE --topic out --field payload              the same, of one field of rows in JSON
+//	franz last   --connection FILE --topic out                              prints when the last commit was, in milliseconds since 1970
+//	franz empty  --connection FILE --topic out                              deletes its records
 //	franz delete --connection FILE --topic out
 //
 // FILE holds {"servers": […], "user": …, "password": …} and nobody else can read it.
@@ -31,9 +34,9 @@ import (
 )
 
 type options struct {
-	connection, topic, to, group, guarantee string
-	partitions, events                      int
-	seed                                    uint64
+	connection, topic, to, group, guarantee, field string
+	partitions, events                             int
+	seed                                           uint64
 }
 
 func main() {
@@ -44,12 +47,13 @@ func main() {
 	f.StringVar(&o.to, "to", "", "topic to pass to")
 	f.StringVar(&o.group, "group", "", "consumer group")
 	f.StringVar(&o.guarantee, "guarantee", "at-least-once", "at-least-once or exactly-once")
+	f.StringVar(&o.field, "field", "", "of a value in JSON, to hash in its place")
 	f.IntVar(&o.partitions, "partitions", 2, "of a new topic")
 	f.IntVar(&o.events, "events", 0, "how many")
 	f.Uint64Var(&o.seed, "seed", 1, "of the values")
-	verbs := map[string]func(context.Context, options) error{"create": create, "fill": fill, "pass": pass, "check": check, "delete": remove}
+	verbs := map[string]func(context.Context, options) error{"create": create, "fill": fill, "pass": pass, "check": check, "last": last, "empty": empty, "delete": remove}
 	if len(os.Args) < 2 || verbs[os.Args[1]] == nil {
-		log.Fatal("franz create | fill | pass | check | delete")
+		log.Fatal("franz create | fill | pass | check | last | empty | delete")
 	}
 	if err := f.Parse(os.Args[2:]); err != nil {
 		log.Fatal(err)
@@ -144,43 +148,132 @@ func fill(ctx context.Context, o options) error {
 	return err
 }
 
+// span is where the records of a partition begin and end.
+type span struct{ from, end int64 }
+
 // check reads what was committed, to the end that the topic has now.
 func check(ctx context.Context, o options) error {
-	ends, err := o.ends(ctx)
+	parts, err := o.spans(ctx)
 	if err != nil {
 		return err
 	}
-	c, err := kgo.NewClient(o.dial(kgo.ConsumeTopics(o.topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.KeepControlRecords())...)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
 	var h workloads.Hash
-	for len(ends) > 0 {
-		fetches := c.PollFetches(ctx)
-		if err := fetches.Err(); err != nil {
-			return err
+	err = o.read(ctx, parts, func(r *kgo.Record) error {
+		if r.Attrs.IsControl() {
+			return nil
 		}
-		fetches.EachRecord(func(r *kgo.Record) {
-			if !r.Attrs.IsControl() {
-				h.Add(r.Value)
-			}
-			if r.Offset+1 >= ends[r.Partition] {
-				delete(ends, r.Partition)
-			}
-		})
+		if o.field == "" {
+			h.Add(r.Value)
+			return nil
+		}
+		var row map[string]string
+		if err := json.Unmarshal(r.Value, &row); err != nil {
+			return fmt.Errorf("partition %d, offset %d: %w", r.Partition, r.Offset, err)
+		}
+		v, ok := row[o.field]
+		if !ok || len(row) != 1 {
+			return fmt.Errorf("partition %d, offset %d: a row of one field, %s, is expected: %s", r.Partition, r.Offset, o.field, r.Value)
+		}
+		h.Add([]byte(v))
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	_, err = fmt.Println(h)
 	return err
 }
 
-// ends are the last stable offsets of the partitions that hold something.
-func (o options) ends(ctx context.Context) (map[int32]int64, error) {
+// last looks at the last record of each partition of a topic that is written in transactions: it is the broker's mark of a commit, with the broker's time.
+func last(ctx context.Context, o options) error {
+	parts, err := o.spans(ctx)
+	if err != nil {
+		return err
+	}
+	for p, s := range parts {
+		parts[p] = span{s.end - 1, s.end}
+	}
+	at := int64(-1)
+	err = o.read(ctx, parts, func(r *kgo.Record) error {
+		if !r.Attrs.IsControl() {
+			return fmt.Errorf("partition %d ends with a record at offset %d that is no mark of a commit", r.Partition, r.Offset)
+		}
+		at = max(at, r.Timestamp.UnixMilli())
+		return nil
+	})
+	if err == nil && at < 0 {
+		err = errors.New("it holds nothing")
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Println(at)
+	return err
+}
+
+// read gives what partitions hold between two offsets, marks of commits too.
+func (o options) read(ctx context.Context, parts map[int32]span, each func(*kgo.Record) error) error {
+	if len(parts) == 0 {
+		return nil
+	}
+	from := map[int32]kgo.Offset{}
+	for p, s := range parts {
+		from[p] = kgo.NewOffset().At(s.from)
+	}
+	c, err := kgo.NewClient(o.dial(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{o.topic: from}), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords())...)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for len(parts) > 0 {
+		fetches := c.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			return err
+		}
+		var failed error
+		fetches.EachRecord(func(r *kgo.Record) {
+			s, open := parts[r.Partition]
+			if !open || failed != nil || r.Offset >= s.end {
+				return
+			}
+			failed = each(r)
+			if r.Offset+1 >= s.end {
+				delete(parts, r.Partition)
+			}
+		})
+		if failed != nil {
+			return failed
+		}
+	}
+	return nil
+}
+
+// spans are the partitions that hold something, up to their last stable offsets.
+func (o options) spans(ctx context.Context) (map[int32]span, error) {
 	c, err := kgo.NewClient(o.dial()...)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
+	begins, err := o.offsets(ctx, c, -2)
+	if err != nil {
+		return nil, err
+	}
+	ends, err := o.offsets(ctx, c, -1)
+	if err != nil {
+		return nil, err
+	}
+	out := map[int32]span{}
+	for p, end := range ends {
+		if end > begins[p] {
+			out[p] = span{begins[p], end}
+		}
+	}
+	return out, nil
+}
+
+// offsets are the partitions' first offsets (-2) or last stable ones (-1).
+func (o options) offsets(ctx context.Context, c *kgo.Client, which int64) (map[int32]int64, error) {
 	meta := kmsg.NewPtrMetadataRequest()
 	mt := kmsg.NewMetadataRequestTopic()
 	mt.Topic = &o.topic
@@ -189,17 +282,20 @@ func (o options) ends(ctx context.Context) (map[int32]int64, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := kerr.ErrorForCode(found.Topics[0].ErrorCode); err != nil {
+		return nil, err
+	}
 	req := kmsg.NewPtrListOffsetsRequest()
 	req.ReplicaID, req.IsolationLevel = -1, 1
 	topic := kmsg.NewListOffsetsRequestTopic()
 	topic.Topic = o.topic
 	for _, p := range found.Topics[0].Partitions {
 		rp := kmsg.NewListOffsetsRequestTopicPartition()
-		rp.Partition, rp.Timestamp, rp.CurrentLeaderEpoch = p.Partition, -1, -1
+		rp.Partition, rp.Timestamp, rp.CurrentLeaderEpoch = p.Partition, which, -1
 		topic.Partitions = append(topic.Partitions, rp)
 	}
 	req.Topics = append(req.Topics, topic)
-	ends := map[int32]int64{}
+	out := map[int32]int64{}
 	for _, shard := range c.RequestSharded(ctx, req) {
 		if shard.Err != nil {
 			return nil, shard.Err
@@ -208,12 +304,44 @@ func (o options) ends(ctx context.Context) (map[int32]int64, error) {
 			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
 				return nil, err
 			}
-			if p.Offset > 0 {
-				ends[p.Partition] = p.Offset
+			out[p.Partition] = p.Offset
+		}
+	}
+	return out, nil
+}
+
+// empty deletes the records that a topic holds now.
+func empty(ctx context.Context, o options) error {
+	parts, err := o.spans(ctx)
+	if err != nil || len(parts) == 0 {
+		return err
+	}
+	c, err := kgo.NewClient(o.dial()...)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	req := kmsg.NewPtrDeleteRecordsRequest()
+	req.TimeoutMillis = 30_000
+	topic := kmsg.NewDeleteRecordsRequestTopic()
+	topic.Topic = o.topic
+	for p, s := range parts {
+		rp := kmsg.NewDeleteRecordsRequestTopicPartition()
+		rp.Partition, rp.Offset = p, s.end
+		topic.Partitions = append(topic.Partitions, rp)
+	}
+	req.Topics = append(req.Topics, topic)
+	for _, shard := range c.RequestSharded(ctx, req) {
+		if shard.Err != nil {
+			return shard.Err
+		}
+		for _, p := range shard.Resp.(*kmsg.DeleteRecordsResponse).Topics[0].Partitions {
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+				return err
 			}
 		}
 	}
-	return ends, nil
+	return nil
 }
 
 func pass(ctx context.Context, o options) error {
