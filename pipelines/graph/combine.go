@@ -97,7 +97,7 @@ func (i *infer) aggregate(e dsl.Entry) (physical.Aggregate, bool, bool) {
 		i.fail(fn.Pos, "E-EXPR", fmt.Sprintf("there is no function %q (functions: %s)", fn.Text, transform.FunctionList()), fault.DidYouMean(fn.Text, transform.Functions(), "use one of them"))
 		return none, false, false
 	case !ok:
-		i.fail(fn.Pos, "E-TYPE", fmt.Sprintf("%s does not combine %s (%s)", fn.Text, dsl.A(p.Kind()), src), "combine a number, or count")
+		i.fail(fn.Pos, "E-TYPE", fmt.Sprintf("%s does not combine %s (%s)", fn.Text, dsl.A(p.Kind()), src), transform.Instead(fn.Text, p.Kind()))
 		return none, false, false
 	case fn.Text == "count":
 		// Beam's Python count counts elements and not the values that are present (CountCombineFn adds one whatever the value is),

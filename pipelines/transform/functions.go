@@ -23,7 +23,23 @@ var functions = map[string]func(value column.Kind) (result column.Kind, ok bool)
 	"all": func(k column.Kind) (column.Kind, bool) { return column.Bool, k == column.Bool },
 }
 
-func ordered(k column.Kind) (column.Kind, bool) { return k, k != column.Invalid && k != column.Bytes }
+// ordered are the kinds whose least and greatest value the state of a combine can keep: those of a fixed size (pipelines/state).
+func ordered(k column.Kind) (column.Kind, bool) {
+	return k, k == column.Int64 || k == column.Float64 || k == column.Timestamp
+}
+
+// Instead says what to write where fn does not take values of a kind.
+func Instead(fn string, value column.Kind) string {
+	switch {
+	case (fn == "min" || fn == "max") && value == column.Bool:
+		return map[string]string{"min": "`fn: all` is the least of booleans", "max": "`fn: any` is the greatest of booleans"}[fn]
+	case fn == "min" || fn == "max":
+		return "combine an integer, a number or a timestamp, or group by the value"
+	case fn == "any" || fn == "all":
+		return "write a condition as the value, such as `value: delay > 15`"
+	}
+	return "combine an integer or a number, or count"
+}
 
 // Functions lists the aggregates in alphabetical order.
 func Functions() []string {

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/weir-project/weir/pipelines/column"
+	"github.com/weir-project/weir/pipelines/state"
 )
 
 // TestTheTableIsWhole: docs and completion are printed from it, so nothing in it may be empty, doubled or out of order.
@@ -59,6 +60,8 @@ func TestAggregates(t *testing.T) {
 		{"sum", column.String, column.String, true, false},
 		{"min", column.Timestamp, column.Timestamp, true, true},
 		{"max", column.Bytes, column.Bytes, true, false},
+		{"min", column.String, column.String, true, false},
+		{"max", column.Bool, column.Bool, true, false},
 		{"mean", column.Int64, column.Float64, true, true},
 		{"any", column.Bool, column.Bool, true, true},
 		{"all", column.Int64, column.Bool, true, false},
@@ -72,5 +75,28 @@ func TestAggregates(t *testing.T) {
 	}
 	if FunctionList() != "all, any, count, max, mean, min, sum" {
 		t.Errorf("got %s", FunctionList())
+	}
+}
+
+// What is valid can run: whatever the engine's state refuses was refused while the pipeline was read, or a stage would fail at each start, for ever.
+func TestWhatPassesCanBeKept(t *testing.T) {
+	kinds := []column.Kind{column.Bool, column.Int64, column.Float64, column.String, column.Bytes, column.Timestamp}
+	passed := 0
+	for _, fn := range Functions() {
+		for _, k := range kinds {
+			out, _, ok := Aggregate(fn, k)
+			_, err := state.NewMerger(state.Config{Aggs: []state.Agg{{Fn: fn, In: k, Out: out}}})
+			if ok != (err == nil) {
+				t.Errorf("%s of %s: valid %t, the state says %v", fn, k, ok, err)
+			}
+			if ok {
+				passed++
+			} else if Instead(fn, k) == "" {
+				t.Errorf("%s of %s: no hint", fn, k)
+			}
+		}
+	}
+	if want := 6 + 2 + 3 + 3 + 2 + 1 + 1; passed != want { // count, sum, min, max, mean, any, all
+		t.Errorf("%d pass, want %d", passed, want)
 	}
 }
