@@ -2,8 +2,6 @@ package cassandra
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -14,6 +12,7 @@ import (
 	"github.com/gocql/gocql"
 
 	"github.com/weir-project/weir/internal/lifecycle"
+	"github.com/weir-project/weir/internal/security"
 	"github.com/weir-project/weir/pipelines/physical"
 )
 
@@ -68,7 +67,10 @@ func DialThrough(ctx context.Context, c physical.Connection, d Dialer) (*Session
 func (s *Session) Close() { s.cql.Close() }
 
 func cluster(c physical.Connection) (*gocql.ClusterConfig, error) {
-	security, err := tlsConfig(c)
+	if len(c.CA) == 0 || len(c.Cert) == 0 { // a Cassandra without mutual TLS is none of ours (D12)
+		return nil, errors.New("mutual TLS takes an authority and a certificate, and the connection lacks one")
+	}
+	tls, err := security.ServiceTLS(security.Bundle{CAPEM: c.CA, CertPEM: c.Cert, KeyPEM: c.Key})
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +87,7 @@ func cluster(c physical.Connection) (*gocql.ClusterConfig, error) {
 		return nil, fmt.Errorf("read address: %w", err)
 	}
 	config.ProtoVersion = 4 // 5 fails against Cassandra 5.0, automatic picks 4
-	config.SslOpts = &gocql.SslOptions{Config: security, EnableHostVerification: true}
+	config.SslOpts = &gocql.SslOptions{Config: tls, EnableHostVerification: true}
 	config.Authenticator = gocql.PasswordAuthenticator{Username: c.User, Password: c.Password}
 	config.Timeout, config.WriteTimeout, config.ConnectTimeout = requestTimeout, requestTimeout, connectTimeout
 	config.Consistency = gocql.LocalQuorum
@@ -104,18 +106,6 @@ func cluster(c physical.Connection) (*gocql.ClusterConfig, error) {
 }
 
 // tlsConfig expects in each server's certificate the address that is dialled: gocql fills in ServerName.
-func tlsConfig(c physical.Connection) (*tls.Config, error) {
-	authorities := x509.NewCertPool()
-	if !authorities.AppendCertsFromPEM(c.CA) {
-		return nil, errors.New("read authority: no certificate in its PEM")
-	}
-	own, err := tls.X509KeyPair(c.Cert, c.Key)
-	if err != nil {
-		return nil, fmt.Errorf("read certificate and key: %w", err)
-	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authorities, Certificates: []tls.Certificate{own}}, nil
-}
-
 // silent: what the driver would log comes back as an error.
 type silent struct{}
 

@@ -2,8 +2,6 @@ package kafka
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -16,6 +14,7 @@ import (
 	"github.com/segmentio/kafka-go/sasl/scram"
 
 	"github.com/weir-project/weir/internal/lifecycle"
+	"github.com/weir-project/weir/internal/security"
 	"github.com/weir-project/weir/pipelines/physical"
 )
 
@@ -40,7 +39,7 @@ func Dial(conn physical.Connection, clientID string) (*Client, error) {
 	if len(conn.Servers) == 0 {
 		return nil, errors.New("connect to kafka: the connection names no server")
 	}
-	config, err := tlsConfig(conn)
+	config, err := security.ServiceTLS(security.Bundle{CAPEM: conn.CA, CertPEM: conn.Cert, KeyPEM: conn.Key})
 	if err != nil {
 		return nil, fmt.Errorf("connect to kafka at %v: %w", conn.Servers, err)
 	}
@@ -69,27 +68,6 @@ func mechanism(conn physical.Connection) (sasl.Mechanism, error) {
 		return nil, nil
 	}
 	return scram.Mechanism(scram.SHA512, conn.User, conn.Password)
-}
-
-func tlsConfig(conn physical.Connection) (*tls.Config, error) {
-	if len(conn.CA) == 0 {
-		if len(conn.Cert) > 0 {
-			return nil, errors.New("a client certificate is given, and no CA to check the server with")
-		}
-		return nil, nil
-	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
-	if !config.RootCAs.AppendCertsFromPEM(conn.CA) {
-		return nil, fmt.Errorf("the CA (%d bytes) holds no PEM certificate", len(conn.CA))
-	}
-	if len(conn.Cert) > 0 {
-		pair, err := tls.X509KeyPair(conn.Cert, conn.Key)
-		if err != nil {
-			return nil, fmt.Errorf("read the client certificate: %w", err)
-		}
-		config.Certificates = []tls.Certificate{pair}
-	}
-	return config, nil
 }
 
 // Close gives the connections back; calls under way fail.

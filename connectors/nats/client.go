@@ -3,7 +3,6 @@ package nats
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -15,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/weir-project/weir/internal/lifecycle"
+	"github.com/weir-project/weir/internal/security"
 	"github.com/weir-project/weir/pipelines/physical"
 )
 
@@ -39,7 +39,7 @@ type Client struct {
 // Dial connects, with a password where the connection has a user, TLS where it has an authority, and a certificate where it has one. name is
 // what the server's lists call this client.
 func Dial(ctx context.Context, c physical.Connection, name string) (*Client, error) {
-	security, err := tlsConfig(c)
+	config, err := security.ServiceTLS(security.Bundle{CAPEM: c.CA, CertPEM: c.Cert, KeyPEM: c.Key})
 	if err != nil {
 		return nil, fmt.Errorf("connect to nats %v: %w", c.Servers, err)
 	}
@@ -61,8 +61,8 @@ func Dial(ctx context.Context, c physical.Connection, name string) (*Client, err
 	if c.Credentials != nil {
 		options = append(options, nats.UserCredentialBytes(c.Credentials))
 	}
-	if security != nil {
-		options = append(options, nats.Secure(security))
+	if config != nil { // tls:// alone is checked with the system's authorities, by nats.go
+		options = append(options, nats.Secure(config))
 	}
 	var conn *nats.Conn
 	err = retryFor(ctx, dialFor, func() (err error) {
@@ -97,27 +97,6 @@ func as(user string) string {
 		return ""
 	}
 	return fmt.Sprintf(" as %q", user)
-}
-
-func tlsConfig(c physical.Connection) (*tls.Config, error) {
-	if len(c.CA) == 0 {
-		if len(c.Cert) > 0 {
-			return nil, errors.New("a client certificate is given, and no authority to check the server with")
-		}
-		return nil, nil // tls:// alone is checked with the system's authorities, by nats.go
-	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
-	if !config.RootCAs.AppendCertsFromPEM(c.CA) {
-		return nil, errors.New("read authority: no certificate in its PEM")
-	}
-	if len(c.Cert) > 0 {
-		own, err := tls.X509KeyPair(c.Cert, c.Key)
-		if err != nil {
-			return nil, fmt.Errorf("read certificate and key: %w", err)
-		}
-		config.Certificates = []tls.Certificate{own}
-	}
-	return config, nil
 }
 
 // Close ends the connection; sources and sinks made of it end with errors. Twice is fine.

@@ -164,7 +164,7 @@ func makeStreams(ctx context.Context, g *physical.Graph, service string, c physi
 	if c.Operator != operators.Nats || len(want) == 0 {
 		return nil
 	}
-	config, err := admin.ClientTLS(security.Bundle{CAPEM: c.CA, CertPEM: c.Cert, KeyPEM: c.Key})
+	config, err := security.ServiceTLS(security.Bundle{CAPEM: c.CA, CertPEM: c.Cert, KeyPEM: c.Key})
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,6 @@ import (
 
 	"github.com/weir-project/weir/internal/cli/api"
 	"github.com/weir-project/weir/internal/security"
-	"github.com/weir-project/weir/operators/admin"
 	"github.com/weir-project/weir/pipelines/physical"
 )
 
@@ -266,7 +265,7 @@ func (w *install) deleteStream(name string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	config, err := admin.ClientTLS(security.Bundle{CAPEM: c.CA, CertPEM: c.Cert, KeyPEM: c.Key})
+	config, err := security.ServiceTLS(security.Bundle{CAPEM: c.CA, CertPEM: c.Cert, KeyPEM: c.Key})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -42,6 +42,31 @@ func ClientTLS(b Bundle, serverName string) (*tls.Config, error) {
 	return config, nil
 }
 
+// ServiceTLS is the configuration of a client of a service that is not Weir's own program: a Kafka, a Cassandra, a NATS. TLS 1.2 or later, the
+// address that is dialled is expected in the server's certificate, and the bundle's own certificate is shown where it has one. Without an
+// authority it is nil: the service is spoken to without TLS.
+func ServiceTLS(b Bundle) (*tls.Config, error) {
+	if len(b.CAPEM) == 0 {
+		if len(b.CertPEM) > 0 {
+			return nil, errors.New("a client certificate is given, and no authority to check the server with")
+		}
+		return nil, nil
+	}
+	pool, err := b.pool()
+	if err != nil {
+		return nil, err
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
+	if len(b.CertPEM) > 0 {
+		cert, err := b.TLSCertificate()
+		if err != nil {
+			return nil, err
+		}
+		config.Certificates = []tls.Certificate{cert}
+	}
+	return config, nil
+}
+
 // requireHTTP2 closes crypto/tls's fallback, which lets a client in that offers HTTP/1.1 alone, or no protocol at all.
 func requireHTTP2(state tls.ConnectionState) error {
 	if state.NegotiatedProtocol != "h2" {

@@ -151,7 +151,7 @@ func mutual(t *testing.T) (client, server *tls.Config) {
 	issue := func(name string, server bool) *tls.Config {
 		b, err := ca.Issue(security.Request{CN: name, Role: security.RoleCassandra, IPs: []net.IP{net.ParseIP("127.40.0.3")}, NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour), ClientAuth: true, ServerAuth: server})
 		must(t, err)
-		c, err := ClientTLS(b)
+		c, err := security.ServiceTLS(b)
 		must(t, err)
 		return c
 	}

@@ -1,10 +1,7 @@
 package admin
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -83,17 +80,4 @@ func service(ca *security.CA, pod string, role security.Role, at operators.Place
 	return ca.Issue(security.Request{
 		CN: pod, Role: role, IPs: []net.IP{ip}, NotBefore: now, NotAfter: now.Add(serviceCertificate), ClientAuth: true, ServerAuth: true,
 	})
-}
-
-// ClientTLS is the side of a client of a Cassandra or a NATS: it shows b's certificate and expects the node's address in the node's.
-func ClientTLS(b security.Bundle) (*tls.Config, error) {
-	cert, err := b.TLSCertificate()
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(b.CAPEM) {
-		return nil, errors.New("read authority of bundle: no certificate in its PEM")
-	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, RootCAs: pool}, nil
 }

@@ -62,7 +62,7 @@ func (r *Rig) newNats(program string) *Nats {
 	r.must(err)
 	b, err := r.CA.Issue(security.Request{CN: "weir-client", Role: security.RoleNats, NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour), ClientAuth: true})
 	r.must(err)
-	config, err := admin.ClientTLS(b)
+	config, err := security.ServiceTLS(b)
 	r.must(err)
 	client := admin.Nats{Address: at.Endpoint(nats.ClientPort), TLS: config, User: nats.ClientUser, Password: creds.Password}
 	return &Nats{Client: client, Bundle: b, Service: &Service{Spec: spec, host: r.Host, task: task, ready: func(ctx context.Context) (bool, string) {

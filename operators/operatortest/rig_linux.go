@@ -235,7 +235,7 @@ func (r *Rig) newCassandra() *Cassandra {
 	r.must(err)
 	b, err := r.CA.Issue(security.Request{CN: "server", Role: security.RoleServer, NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour), ClientAuth: true})
 	r.must(err)
-	config, err := admin.ClientTLS(b)
+	config, err := security.ServiceTLS(b)
 	r.must(err)
 	client := admin.Cassandra{Address: at.Endpoint(cassandra.ClientPort), TLS: config, User: cassandra.AdminRole, Password: creds.AdminPassword}
 	return &Cassandra{Client: client, Bundle: b, defaultPassword: creds.DefaultPassword, Service: &Service{Spec: spec, pod: pod.Name(), host: r.Host, task: task, ready: func(ctx context.Context) (bool, string) {

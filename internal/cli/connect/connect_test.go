@@ -252,7 +252,7 @@ func TestAClientThatCannotBeMadeIsNotKept(t *testing.T) {
 	_, err := p.kafkaClient(physical.Connection{})
 	wantError(t, "no server", err, "the connection names no server")
 	_, err = p.kafkaClient(physical.Connection{Servers: []string{"127.0.0.1:1"}, CA: []byte("no PEM")})
-	wantError(t, "a broken CA", err, "holds no PEM certificate")
+	wantError(t, "a broken CA", err, "no certificate in its PEM")
 	if len(p.kafkas) != 0 {
 		t.Errorf("the pool holds %d clients", len(p.kafkas))
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/weir-project/weir/internal/security"
 	"github.com/weir-project/weir/operators"
 	"github.com/weir-project/weir/operators/admin"
 	"github.com/weir-project/weir/operators/artifact"
@@ -186,7 +187,7 @@ func (k cassandraKind) admin(ctx context.Context, spec operators.ServiceSpec, at
 	if err != nil {
 		return admin.Cassandra{}, err
 	}
-	config, err := admin.ClientTLS(b)
+	config, err := security.ServiceTLS(b)
 	if err != nil {
 		return admin.Cassandra{}, err
 	}

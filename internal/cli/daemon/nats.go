@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/weir-project/weir/internal/security"
 	"github.com/weir-project/weir/operators"
 	"github.com/weir-project/weir/operators/admin"
 	"github.com/weir-project/weir/operators/nats"
@@ -41,7 +42,7 @@ func (k natsKind) admin(ctx context.Context, spec operators.ServiceSpec, at map[
 	if err != nil {
 		return admin.Nats{}, err
 	}
-	config, err := admin.ClientTLS(b)
+	config, err := security.ServiceTLS(b)
 	return admin.Nats{Address: p.Endpoint(nats.ClientPort), TLS: config, User: nats.ClientUser, Password: c.Password}, err
 }
 
