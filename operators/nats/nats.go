@@ -28,7 +28,7 @@ const ClientUser = "weir"
 
 const (
 	volume         = "data"
-	defaultMem     = 256  // MiB of the task: 30 seen when idle
+	defaultMem     = 512  // MiB of the task: 30 seen when idle, and 36 more for 100,000 messages within the 2 minutes of a duplicate window
 	defaultStorage = 1024 // MiB
 	defaultCPUs    = 100  // 0.1: shares, not a quota (C4)
 	grace          = 10 * time.Second

@@ -23,7 +23,7 @@ func TestTheCommandOfAServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := fmt.Sprint(task.Command.Argv, task.Command.Env), "[/bin/weir nats-server --config {sandbox}/nats.conf] map[GOMEMLIMIT:230MiB]"; got != want {
+	if got, want := fmt.Sprint(task.Command.Argv, task.Command.Env), "[/bin/weir nats-server --config {sandbox}/nats.conf] map[GOMEMLIMIT:460MiB]"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	const want = `server_name: "smack.bus-0"
