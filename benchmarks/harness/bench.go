@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -27,6 +28,7 @@ type Bench struct {
 	Truth           string // hash of the right output
 	Systems         []System
 	Rounds          int
+	Starts          int                          // how often a start is measured; 0: three times
 	Warm            bool                         // one round more, which does not count
 	Aside           func() (time.Duration, bool) // CPU so far of a service that all of them use; nil: none
 	Tell            func(line string)            // of every run; nil: nobody
@@ -96,7 +98,7 @@ func (b Bench) Run(ctx context.Context) (Result, error) {
 	runs, void, starts := make([][]run, len(b.Systems)), make([][]string, len(b.Systems)), make([]float64, len(b.Systems))
 	for i, s := range b.Systems {
 		var err error
-		if starts[i], err = start(ctx, s); err != nil {
+		if starts[i], err = b.start(ctx, s); err != nil {
 			return Result{}, fmt.Errorf("%s, %s: measure its start: %w", b.Workload, s.Name, err)
 		}
 	}
@@ -124,10 +126,13 @@ func (b Bench) Run(ctx context.Context) (Result, error) {
 	return b.result(runs, void, starts), nil
 }
 
-// start is the least CPU of three runs on next to nothing, in seconds; what fails here fails in the rounds too, and is told there.
-func start(ctx context.Context, s System) (float64, error) {
-	least := 0.0
-	for k := 0; k < 3 && s.Start != nil; k++ {
+// start is the least CPU of a few runs on next to nothing, in seconds; what fails here fails in the rounds too, and is told there.
+func (b Bench) start(ctx context.Context, s System) (float64, error) {
+	if s.Start == nil {
+		return 0, nil
+	}
+	var took []float64
+	for range cmp.Or(b.Starts, 3) {
 		c, err := s.Start(ctx)
 		if err != nil {
 			return 0, err
@@ -136,11 +141,14 @@ func start(ctx context.Context, s System) (float64, error) {
 		if ctx.Err() != nil {
 			return 0, context.Cause(ctx)
 		}
-		if err == nil && (least == 0 || u.CPU.Seconds() < least) {
-			least = u.CPU.Seconds()
+		if err == nil {
+			took = append(took, u.CPU.Seconds())
 		}
 	}
-	return least, nil
+	if len(took) == 0 {
+		return 0, nil
+	}
+	return slices.Min(took), nil
 }
 
 func (b Bench) tell(round int, s System, r run, why string) {
@@ -222,15 +230,23 @@ func (b Bench) measured(s System, runs []run, void []string) Measured {
 	n := float64(b.Events)
 	m.CPUSeconds = spread(runs, func(r run) float64 { return r.CPU.Seconds() }).Median
 	m.WallSeconds = spread(runs, func(r run) float64 { return r.Wall.Seconds() }).Median
-	m.EventsPerCoreSecond = n / m.CPUSeconds
+	m.EventsPerCoreSecond = rate(n, m.CPUSeconds)
 	m.PeakRSS = int64(spread(runs, func(r run) float64 { return float64(r.PeakRSS) }).Median)
 	m.CPUPerMillion = spread(runs, func(r run) float64 { return r.CPU.Seconds() / n * 1e6 })
-	m.EventsPerSecond = spread(runs, func(r run) float64 { return n / r.Wall.Seconds() })
+	m.EventsPerSecond = spread(runs, func(r run) float64 { return rate(n, r.Wall.Seconds()) })
 	if runs[0].hasService {
 		v := spread(runs, func(r run) float64 { return r.service.Seconds() }).Median
 		m.ServiceCPU = &v
 	}
 	return m
+}
+
+// rate is events a second; 0 where the time is too short for the clock.
+func rate(events, seconds float64) float64 {
+	if seconds <= 0 {
+		return 0
+	}
+	return events / seconds
 }
 
 func spread(runs []run, of func(run) float64) Spread {

@@ -55,12 +55,13 @@ func Run(ctx context.Context, c Command) (Usage, error) {
 		return Usage{}, fmt.Errorf("start %s: %w", c.Path, err)
 	}
 	stop, peak := make(chan struct{}), make(chan int64)
-	go func() { peak <- sample(cmd.Process.Pid, stop) }()
+	seen := map[int]string{}
+	go func() { peak <- sample(cmd.Process.Pid, seen, stop) }()
 	err := cmd.Wait()
 	u := Usage{Wall: time.Since(began)}
 	close(stop)
 	u.PeakRSS = <-peak
-	if kill := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); kill == nil {
+	if kill := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); killed(seen) || kill == nil {
 		err = errors.Join(err, ErrLeft)
 	}
 	if ctx.Err() != nil {
@@ -73,15 +74,18 @@ func Run(ctx context.Context, c Command) (Usage, error) {
 	return u, nil
 }
 
-// sample looks at the tree's memory until stop, and returns the most that it took. The kernel keeps each process's own peak, so only one that lives for
-// less than the interval is missed.
-func sample(pid int, stop <-chan struct{}) int64 {
+// sample looks at the tree's memory until stop, and returns the most that it took; seen is of whom, and when they were born. The kernel keeps each
+// process's own peak, so only one that lives for less than the interval is missed.
+func sample(pid int, seen map[int]string, stop <-chan struct{}) int64 {
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
 	most := int64(0)
 	for {
 		sum := int64(0)
 		for _, p := range Tree(pid) {
+			if seen[p] == "" {
+				seen[p] = born(p)
+			}
 			sum += memory(p, "VmHWM:") // the most that it has ever taken
 		}
 		most = max(most, sum)
@@ -91,6 +95,29 @@ func sample(pid int, stop <-chan struct{}) int64 {
 			return most
 		}
 	}
+}
+
+// killed ends those of the processes that live still, such as a daemon that left the process group, and reports whether there were any.
+func killed(seen map[int]string) (any bool) {
+	for pid, at := range seen {
+		if at != "" && born(pid) == at && syscall.Kill(pid, syscall.SIGKILL) == nil {
+			any = true
+		}
+	}
+	return any
+}
+
+// born is when a living process started, in the kernel's words, which tell it from a later one of its number; empty of one that has ended.
+func born(pid int) string {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return ""
+	}
+	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	if len(fields) < 20 || fields[0] == "Z" {
+		return ""
+	}
+	return fields[19]
 }
 
 // Tree lists a process and its descendants that live; nothing where there is no /proc.

@@ -108,9 +108,9 @@ func (m Measured) row(weir float64) []string {
 		fmt.Sprintf("%.3f", m.WithoutStart), ratio, fmt.Sprintf("%.2f", m.EventsPerSecond.Median/1e6), strconv.FormatInt(m.PeakRSS>>20, 10)}
 }
 
-// Noise is by how much the two runs of Weir differ, as a fraction of the first; ok is false without an A/A run.
+// Noise is by how much the two runs of Weir differ, as a fraction of the first; ok is false without an A/A run, or where they took too little to tell.
 func (r Result) Noise() (float64, bool) {
-	if r.Again == nil || r.Runs == 0 || r.Again.Runs == 0 {
+	if r.Again == nil || r.Runs == 0 || r.Again.Runs == 0 || r.CPUPerMillion.Median <= 0 {
 		return 0, false
 	}
 	d := r.Again.CPUPerMillion.Median/r.CPUPerMillion.Median - 1

@@ -2,8 +2,14 @@ package harness
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -95,4 +101,62 @@ func TestAServiceIsMeasuredByItsOwner(t *testing.T) {
 	if err != nil || r.Runs != 1 || r.CPUPerMillion.Median != 2 || r.PeakRSS != 5 || r.ServiceCPU == nil || *r.ServiceCPU != 7 {
 		t.Errorf("%+v, %v", r, err)
 	}
+}
+
+// Work too small for the clock: CPU is counted in steps of 10 ms. A report of it is written all the same, and a start that took nothing is the least.
+func TestNothingIsNoInfinity(t *testing.T) {
+	took := []time.Duration{0, 20 * time.Millisecond, 10 * time.Millisecond}
+	i := 0
+	s := System{Name: "worker", Start: func(context.Context) (Command, error) {
+		return Command{Measure: func(context.Context) (Usage, error) { i++; return Usage{CPU: took[i-1]}, nil }}, nil
+	}, Prepare: func(context.Context) (Command, error) {
+		return Command{Measure: func(context.Context) (Usage, error) { return Usage{}, nil }}, nil
+	}, Check: func(context.Context) (string, error) { return "truth", nil }}
+	r, err := (Bench{Events: 10, Truth: "truth", Rounds: 1, Systems: []System{s, s}, Starts: 1}).Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i != 2 || r.StartCPU != 0 {
+		t.Errorf("%d starts, the least took %v s", i, r.StartCPU)
+	}
+	if _, err := json.Marshal(r); err != nil {
+		t.Error(err)
+	}
+	if noise, ok := r.Noise(); ok {
+		t.Errorf("the noise of nothing is %v", noise)
+	}
+	i = 0
+	if r, err = (Bench{Events: 10, Truth: "truth", Rounds: 1, Systems: []System{s}}).Run(t.Context()); err != nil || i != 3 || r.StartCPU != 0 {
+		t.Errorf("%d starts, the least took %v s (%v)", i, r.StartCPU, err)
+	}
+}
+
+// A daemon leaves the process group, and is found all the same.
+func TestADaemonLeftBehindIsKilledAndTold(t *testing.T) {
+	if _, err := exec.LookPath("setsid"); err != nil {
+		t.Skip("there is no setsid here")
+	}
+	file := filepath.Join(t.TempDir(), "pid")
+	_, err := Run(t.Context(), Command{Path: "/bin/sh", Args: []string{"-c", `setsid sleep 60 >/dev/null 2>&1 & echo $! >"$0"; sleep 0.2`, file}})
+	data, rerr := os.ReadFile(file)
+	if rerr != nil {
+		t.Fatal(rerr)
+	}
+	pid, aerr := strconv.Atoi(strings.TrimSpace(string(data)))
+	if aerr != nil {
+		t.Fatal(aerr)
+	}
+	if !errors.Is(err, ErrLeft) {
+		t.Errorf("error is %v", err)
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
+	}
+	for range 200 {
+		if born(pid) == "" {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("process %d lives on", pid)
 }

@@ -128,6 +128,9 @@ func (b *bencher) workload(ctx context.Context, w workloads.Workload) (harness.R
 		n = b.o.events
 	}
 	bench := harness.Bench{Workload: w.Name, Title: w.Title, Events: n, Rounds: b.o.rounds, Warm: !b.o.quick, Tell: func(line string) { fmt.Fprintln(b.app.err, line) }}
+	if b.o.quick {
+		bench.Starts = 1
+	}
 	var skipped []string
 	var err error
 	if w.Name == workloads.PassThrough {
