@@ -73,7 +73,8 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func allowed(rules []Rule, asked Request) bool {
 	return slices.ContainsFunc(rules, func(r Rule) bool {
-		return r.Group == asked.Group && r.Resource == asked.Resource && slices.Contains(r.Verbs, asked.Verb)
+		// What is granted in a namespace says nothing of the cluster: a list of all namespaces needs a rule of its own.
+		return r.Group == asked.Group && r.Resource == asked.Resource && slices.Contains(r.Verbs, asked.Verb) && (r.Cluster || asked.Namespace != "")
 	})
 }
 

@@ -54,7 +54,8 @@ func TestWhatNoRuleNamesIsNotSent(t *testing.T) {
 		t.Fatal(err)
 	}
 	const stack = "/apis/weir.dev/v1/namespaces/n/stacks/s"
-	for path, passes := range map[string]bool{stack: true, "/version": true, stack + "/status": false, "/apis/weir.dev/v1/namespaces/n/stacks": false, "/api/v1/nodes/n": false} {
+	for path, passes := range map[string]bool{stack: true, "/version": true, stack + "/status": false, "/apis/weir.dev/v1/namespaces/n/stacks": false, "/api/v1/nodes/n": false,
+		"/apis/weir.dev/v1/stacks/s": false /* in no namespace */} {
 		response, err := client.Get(srv.URL + path)
 		if err == nil {
 			response.Body.Close()

@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	selector "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/weir-project/weir/internal/kube"
@@ -29,6 +30,7 @@ const serviceName = "weir-tasks"
 // Fleet runs an agent for each node of a cluster.
 type Fleet struct {
 	config Config
+	chosen selector.Selector // of the nodes
 	api    *api
 	nodes  *mirror[*corev1.Node]
 	pods   *mirror[*corev1.Pod]
@@ -57,14 +59,17 @@ func New(c Config) (*Fleet, error) {
 	if c.VolumeSpace == 0 {
 		c.VolumeSpace = resources.Whole(1 << 20)
 	}
+	chosen, err := selector.Parse(c.Nodes)
+	if err != nil {
+		return nil, fmt.Errorf("make kubernetes agents: read the node selector %q: %w", c.Nodes, err)
+	}
 	a, err := newAPI(kube.Guard(c.REST, Rules(), nil), c.Namespace, c.Patience)
 	if err != nil {
 		return nil, err
 	}
-	f := &Fleet{config: c, api: a, wake: make(chan struct{}, 1), agents: map[resources.AgentID]*node{}, conditions: map[string]error{}}
+	f := &Fleet{config: c, chosen: chosen, api: a, wake: make(chan struct{}, 1), agents: map[resources.AgentID]*node{}, conditions: map[string]error{}}
 	a.forbidden = f.note
 	f.nodes = newMirror[*corev1.Node](a, "nodes", func() runtime.Object { return &corev1.NodeList{} }, c.Log)
-	f.nodes.selector = c.Nodes
 	f.nodes.trim = func(n *corev1.Node) { n.ManagedFields, n.Status.Images = nil, nil }
 	f.nodes.changed = func(*corev1.Node, bool) { f.poke() }
 	f.nodes.state = func(err error) { f.note("nodes", err) }
@@ -223,6 +228,9 @@ func (f *Fleet) pass(ctx context.Context) {
 	}
 	there := map[resources.AgentID]bool{}
 	for _, k := range f.nodes.all(func(*corev1.Node) bool { return true }) {
+		if !f.chosen.Matches(selector.Set(k.Labels)) && !f.has(AgentID(k.Name)) {
+			continue
+		}
 		n := f.agent(AgentID(k.Name), k.Name)
 		there[n.id] = true
 		f.follow(ctx, n, k, byNode[k.Name])
@@ -248,9 +256,12 @@ func (f *Fleet) pass(ctx context.Context) {
 	}
 }
 
-// follow keeps one agent in step with its node.
+// follow keeps one agent in step with its node. One that is no longer chosen is offered no more; what runs there runs on.
 func (f *Fleet) follow(ctx context.Context, n *node, k *corev1.Node, pods []*corev1.Pod) {
 	s := stand(k)
+	if s.schedulable && !f.chosen.Matches(selector.Set(k.Labels)) {
+		s.schedulable, s.why = false, fmt.Sprintf("its labels are not those of the nodes that were asked for (%s)", f.config.Nodes)
+	}
 	f.note("node "+k.Name, s.err())
 	if n.wasGone() || n.finished() {
 		// A node of that name is there again: a new life begins from the record.
@@ -264,10 +275,23 @@ func (f *Fleet) follow(ctx context.Context, n *node, k *corev1.Node, pods []*cor
 		}
 		return
 	}
-	n.aim(capacity(k, pods, f.config.Install, serviceName, f.config.Namespace, f.config.VolumeSpace), false)
+	if !n.runs() {
+		n.name = k.Name // what was known of it before may have been its id alone
+	}
+	var have resources.Resources
+	if s.schedulable {
+		have = capacity(k, pods, f.config.Install, serviceName, f.config.Namespace, f.config.VolumeSpace)
+	}
+	n.aim(have, false)
 	if !n.runs() {
 		f.startAgent(ctx, n)
 	}
+}
+
+func (f *Fleet) has(id resources.AgentID) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.agents[id] != nil
 }
 
 // Agents are the agents that the fleet knows, those among them whose nodes do not answer.

@@ -53,6 +53,9 @@ func (l *life) launch(ctx context.Context, info resources.TaskInfo) (*corev1.Pod
 		return nil, err
 	}
 	at.image = image
+	if err := l.makeVolumes(ctx, info); err != nil {
+		return nil, err
+	}
 	pod, secret, err := podFor(at, info)
 	if err != nil {
 		return nil, err

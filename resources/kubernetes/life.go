@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -77,7 +78,8 @@ func (l *life) adopt(ctx context.Context, gone bool) error {
 		case apierrors.IsNotFound(err) && gone:
 			// The node is gone and its pods with it: that is what is told below.
 		case apierrors.IsNotFound(err):
-			// Its file contents are in no record, so it cannot be made now.
+			// Its file contents are in no record, so it cannot be made now. A Secret that has no pod has no owner either.
+			l.warn("what is no longer needed stays behind", l.fleet.api.remove(ctx, "secrets", podName(l.at.install, info.ID), "", ""))
 			o := agent.Observation{Event: agent.StartFailed, Reason: agent.ReasonLaunch,
 				Message: "no pod of it is there: the agent ended before it made one, or somebody deleted it while the agent was away"}
 			if state, _ := l.pure.State(info.ID); state == resources.Killing {
@@ -93,11 +95,7 @@ func (l *life) adopt(ctx context.Context, gone bool) error {
 			if err := l.see(ctx, &p, false); err != nil {
 				return err
 			}
-			if p.Spec.NodeName == "" && p.Spec.SchedulerName == scheduler {
-				if err := l.bind(ctx, &p); err != nil {
-					return err
-				}
-			}
+			l.complete(ctx, &p)
 		}
 	}
 	for _, p := range l.fleet.podsOf(l.node.id) {
@@ -109,6 +107,24 @@ func (l *life) adopt(ctx context.Context, gone bool) error {
 		return l.perform(ctx, l.pure.HostGone(now, goneMessage(l.node.name)))
 	}
 	return l.perform(ctx, l.pure.Resume(now))
+}
+
+// complete does what an earlier life may not have come to after it made a pod. A pod that an agent binds has been given its Secret before.
+func (l *life) complete(ctx context.Context, p *corev1.Pod) {
+	binds := p.Spec.SchedulerName == scheduler
+	if over(p) || binds && p.Spec.NodeName != "" {
+		return
+	}
+	if hasSecret(p) {
+		l.warn("a Secret without an owner may stay behind", l.fleet.api.own(ctx, p.Name, p))
+	}
+	if binds {
+		l.warn("a pod is not bound to its node", l.bind(ctx, p)) // the wait for a place ends it
+	}
+}
+
+func hasSecret(p *corev1.Pod) bool {
+	return slices.ContainsFunc(p.Spec.Volumes, func(v corev1.Volume) bool { return v.Secret != nil && v.Secret.SecretName == p.Name })
 }
 
 func (l *life) loop(ctx context.Context) error {
@@ -333,7 +349,7 @@ func (l *life) perform(ctx context.Context, effects []agent.Effect) error {
 				return err
 			}
 		case agent.MakeVolume:
-			l.makeVolume(ctx, e.ID)
+			l.warn("a volume's claim was not made", l.makeVolume(ctx, e.ID))
 		case agent.RemoveVolume:
 			l.warn("a claim that is no longer needed stays behind", l.fleet.api.remove(ctx, "persistentvolumeclaims", claimName(l.at.install, e.ID), "", ""))
 		case agent.RemoveSandbox:
@@ -379,18 +395,35 @@ func (l *life) stop(ctx context.Context, e agent.Stop) {
 	l.warn("a task cannot be stopped", l.fleet.api.remove(ctx, "pods", name, "", ""))
 }
 
-func (l *life) makeVolume(ctx context.Context, id string) {
+// makeVolume makes a volume's claim. One that could not be made is made when a task needs it; one that was made once never is again, since
+// a task must not find an empty volume where its data was.
+func (l *life) makeVolume(ctx context.Context, id string) error {
 	volume, ok := l.pure.Info().Resources.Volume(id)
 	if !ok {
-		return
+		return nil
 	}
 	claim := claimFor(l.at, volume, l.fleet.config.StorageClass)
 	err := l.fleet.api.create(ctx, "persistentvolumeclaims", claim.Name, claim, &corev1.PersistentVolumeClaim{})
 	if apierrors.IsAlreadyExists(err) {
 		err = l.ownClaim(ctx, claim)
 	}
-	// A task that needs it will say so: its pod finds no place.
-	l.warn("a volume's claim was not made", err)
+	delete(l.node.unmade, id)
+	if err != nil {
+		l.node.unmade[id] = true
+	}
+	return err
+}
+
+// makeVolumes makes those of a task's volumes that could not be made before.
+func (l *life) makeVolumes(ctx context.Context, info resources.TaskInfo) error {
+	for _, v := range info.Resources.Volumes() {
+		if l.node.unmade[v.Volume.ID] {
+			if err := l.makeVolume(ctx, v.Volume.ID); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // ownClaim sees that a claim that is there already is this agent's (I3: no two agents hold one volume).

@@ -144,8 +144,10 @@ func (m *mirror[T]) once(ctx context.Context, version string) (string, error) {
 	}
 }
 
-// expired says that the API server no longer remembers what happened since a version.
-func expired(err error) bool { return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) }
+// expired says that the API server no longer remembers what happened since a version, or, after its store was restored, has never heard of it.
+func expired(err error) bool {
+	return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) || apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge)
+}
 
 func (m *mirror[T]) take(e watch.Event) (string, error) {
 	if e.Type == watch.Error {

@@ -17,7 +17,9 @@ import (
 // node is one agent as the fleet sees it: what is known of its node, and the goroutine that lives for it.
 type node struct {
 	id   resources.AgentID
-	name string // of the Kubernetes node
+	name string // of the Kubernetes node; the fleet's while no agent runs
+
+	unmade map[string]bool // volumes whose claims could not be made; the agent's
 
 	mu    sync.Mutex // guards what follows
 	have  resources.Resources
@@ -37,7 +39,7 @@ type sighting struct {
 }
 
 func newNode(id resources.AgentID, name string) *node {
-	return &node{id: id, name: name, seen: map[string]sighting{}, wake: make(chan struct{}, 1)}
+	return &node{id: id, name: name, unmade: map[string]bool{}, seen: map[string]sighting{}, wake: make(chan struct{}, 1)}
 }
 
 func (n *node) poke() {

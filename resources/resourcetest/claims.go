@@ -344,6 +344,16 @@ func (f *Framework) Stateful(task, volume string, state resources.TaskState) res
 	return f.Wait(info.ID, state)
 }
 
+// StatefulAgain launches a task on the reservation and the volume of an earlier one.
+func (f *Framework) StatefulAgain(task, volume string, state resources.TaskState) resources.TaskStatus {
+	f.t.Helper()
+	_, held := holding(f.Role, volume)
+	info := Task(task)
+	info.Resources = held
+	f.acceptWith(held, resources.Operation{Type: resources.Launch, Tasks: []resources.TaskInfo{info}})
+	return f.Wait(info.ID, state)
+}
+
 func reserved(t testing.TB, rig Rig) {
 	f := NewFramework(t, rig, "keeps")
 	_, held := f.hold("keeps-0-data", "keeper.1")
