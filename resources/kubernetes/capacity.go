@@ -53,6 +53,10 @@ func stand(n *corev1.Node) standing {
 		s.schedulable, s.why = false, "it is cordoned"
 	}
 	for _, t := range n.Spec.Taints {
+		if t.Key == corev1.TaintNodeUnschedulable { // the cluster's own mark of a cordon
+			s.schedulable, s.why = false, "it is cordoned"
+			continue
+		}
 		if t.Effect == corev1.TaintEffectNoSchedule || t.Effect == corev1.TaintEffectNoExecute {
 			s.schedulable, s.why = false, fmt.Sprintf("it has the taint %s:%s", t.Key, t.Effect)
 		}
