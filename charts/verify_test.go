@@ -195,7 +195,7 @@ func TestVerifyAStackOnACluster(t *testing.T) {
 		t.Errorf("the refusal is %q", got)
 	}
 	// A file that is nowhere: the chart grants a look at the ConfigMap, or this were another error.
-	c.accepted("services: {workers: {operator: stream, workers: 1}}\npipelines: [flights.yaml]")
+	c.accepted("services: {events: {operator: kafka}, workers: {operator: stream, workers: 1}}\npipelines: [flights.yaml]")
 	c.until("the missing ConfigMap", func() bool {
 		return strings.Contains(c.kubectl("get", "stack", "small", "-o", "jsonpath={.status.reason}"), "ConfigMap small, which is not there")
 	})
