@@ -19,7 +19,8 @@ type cluster struct {
 	namespace string
 	bin       string // weir and weir-shim
 	state     string
-	account   string // kubeconfig of the chart's ServiceAccount
+	account   string   // kubeconfig of the chart's ServiceAccount
+	agents    []string // of the server: who runs tasks
 	server    *exec.Cmd
 	log       output
 }
@@ -88,7 +89,8 @@ func (c *cluster) wait(condition string) {
 // start runs a server outside the cluster as the chart's ServiceAccount.
 func (c *cluster) start() {
 	c.t.Helper()
-	c.server = exec.Command(filepath.Join(c.bin, "weir"), "--state", c.state, "server", "--kubernetes", "--kubeconfig", c.account, "--namespace", c.namespace, "--health", "127.0.0.1:0")
+	args := []string{"--state", c.state, "server", "--kubernetes", "--kubeconfig", c.account, "--namespace", c.namespace, "--health", "127.0.0.1:0"}
+	c.server = exec.Command(filepath.Join(c.bin, "weir"), append(args, c.agents...)...)
 	c.server.Stderr = &c.log
 	if err := c.server.Start(); err != nil {
 		c.t.Fatal(err)
@@ -131,17 +133,23 @@ func (c *cluster) login(dir string) {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
+	return newClusterOf(t, nil, nil)
+}
+
+// newClusterOf installs the chart with values, and starts the server with what those values give it.
+func newClusterOf(t *testing.T, values, agents []string) *cluster {
+	t.Helper()
 	if os.Getenv("WEIR_KUBERNETES_TESTBED") == "" {
 		t.Skip("needs an API server: make verify-kubernetes")
 	}
 	dir := t.TempDir()
-	c := &cluster{t: t, namespace: fmt.Sprintf("%s-%d", strings.ToLower(t.Name()), os.Getpid()), bin: filepath.Join(dir, "bin"), state: filepath.Join(dir, "state")}
+	c := &cluster{t: t, agents: agents, namespace: fmt.Sprintf("%s-%d", strings.ToLower(t.Name()), os.Getpid()), bin: filepath.Join(dir, "bin"), state: filepath.Join(dir, "state")}
 	build := exec.Command("go", "build", "-o", c.bin+"/", "./cmd/weir", "./cmd/weir-shim")
 	build.Dir, build.Env = "..", append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	c.must("helm", "install", "weir", "weir", "--namespace", c.namespace, "--create-namespace")
+	c.must("helm", append([]string{"install", "weir", "weir", "--namespace", c.namespace, "--create-namespace"}, values...)...)
 	t.Cleanup(func() { c.must("kubectl", "delete", "namespace", c.namespace, "--wait=false") })
 	c.must("kubectl", "wait", "--for=condition=established", "--timeout=30s", "crd/stacks.weir.dev")
 	c.login(dir)
@@ -231,6 +239,78 @@ func TestVerifyAServerThatWasAway(t *testing.T) {
 		t.Errorf("the object is gone, and tasks run:\n%s", got)
 	}
 }
+
+// TestVerifyPodsOnNodes: with nodes as agents too the chart's permissions are enough for a task's whole life, across the server's death.
+func TestVerifyPodsOnNodes(t *testing.T) {
+	const image = "registry.example/weir:1" // kwok runs none
+	c := newClusterOf(t, []string{"--set", "agents.kind=kubernetes,agents.image=" + image + ",agents.nodes=chart=yes"},
+		[]string{"--agents", "kubernetes", "--image", image, "--nodes", "chart=yes"})
+	if out, err := c.try(node, "kubectl", "apply", "-f", "-"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	t.Cleanup(func() { c.must("kubectl", "delete", "node", "chart-1") })
+	pods := func() int {
+		return strings.Count(c.kubectl("get", "pods", "-o", "jsonpath={range .items[?(@.status.phase=='Running')]}{.spec.nodeName} {end}"), "chart-1 ")
+	}
+	c.accepted("services: {workers: {operator: stream, workers: 2}}")
+	c.until("two pods on the node", func() bool { return pods() == 2 })
+	before := c.kubectl("get", "pods", "-o", "jsonpath={.items[*].metadata.uid}")
+	c.kill()
+	c.start()
+	c.until("a server that knows both", func() bool { // it may not listen yet
+		out, err := c.try("", filepath.Join(c.bin, "weir"), "--state", c.state, "get", "tasks")
+		return err == nil && strings.Count(out, "RUNNING") == 2
+	})
+	if after := c.kubectl("get", "pods", "-o", "jsonpath={.items[*].metadata.uid}"); after != before {
+		t.Errorf("the pods were %s and are %s", before, after)
+	}
+	c.kubectl("delete", "stack", "small", "--timeout=60s")
+	c.until("no pod", func() bool { return pods() == 0 })
+	if left := c.kubectl("get", "secrets", "-l", "weir.dev/install", "-o", "name"); left != "" {
+		t.Errorf("secrets of tasks are left: %s", left)
+	}
+	c.allowed()
+}
+
+// allowed reads what the server asked for in the API server's own words: something, and nothing that it may not.
+func (c *cluster) allowed() {
+	c.t.Helper()
+	data, err := os.ReadFile(filepath.Join(os.Getenv("WEIR_KUBERNETES_TESTBED"), "log", "audit.json"))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	asked := map[string]int{}
+	for line := range strings.Lines(string(data)) {
+		var e struct {
+			Verb        string
+			User        struct{ Username string }
+			Annotations map[string]string
+			ObjectRef   struct{ Resource, Subresource string }
+		}
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			continue // the line that is being written
+		}
+		if e.User.Username != "system:serviceaccount:"+c.namespace+":weir" {
+			continue
+		}
+		what := strings.TrimSuffix(e.Verb+" "+e.ObjectRef.Resource+"/"+e.ObjectRef.Subresource, "/")
+		if asked[what]++; e.Annotations["authorization.k8s.io/decision"] == "forbid" {
+			c.t.Errorf("the chart does not grant %s: %s", what, e.Annotations["authorization.k8s.io/reason"])
+		}
+	}
+	for _, want := range []string{"create pods", "create pods/binding", "create secrets", "delete pods", "watch nodes", "watch stacks"} {
+		if asked[want] == 0 {
+			c.t.Errorf("the server never asked for %s, only for %v", want, asked)
+		}
+	}
+}
+
+const node = `
+apiVersion: v1
+kind: Node
+metadata: {name: chart-1, labels: {chart: "yes"}, annotations: {kwok.x-k8s.io/node: fake}}
+status: {allocatable: {cpu: "4", memory: 8Gi, pods: "20"}, capacity: {cpu: "4", memory: 8Gi, pods: "20"}}
+`
 
 func TestVerifyTheValuesAreChecked(t *testing.T) {
 	if os.Getenv("WEIR_KUBERNETES_TESTBED") == "" {
