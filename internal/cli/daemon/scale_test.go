@@ -212,8 +212,8 @@ func TestASizeThatThisVersionCannotChangeMayStay(t *testing.T) {
 
 // leaving is a caller who is gone as soon as something is so.
 type leaving struct {
-	context.Context
-	when func() bool
+	context.Context //nolint:containedctx // it is one
+	when            func() bool
 }
 
 func (c leaving) Err() error {
