@@ -49,6 +49,13 @@ type Event struct {
 	Message   string      `json:"message,omitempty"`  // error
 }
 
+// The frames on the link of an agent with its server, and the version of their bodies.
+const (
+	AgentFrameReport  = "report"  // AgentReport
+	AgentFrameCommand = "command" // AgentCommand
+	AgentFrameVersion = 1
+)
+
 // AgentCommandType names what the master asks of an agent.
 type AgentCommandType string
 

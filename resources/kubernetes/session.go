@@ -8,13 +8,6 @@ import (
 	"github.com/weir-project/weir/resources"
 )
 
-// The frames between agent and server; resources/server has the same.
-const (
-	frameReport  = "report"
-	frameCommand = "command"
-	frameVersion = 1
-)
-
 // session is one link to the server, from registering to its end.
 type session struct {
 	ctx  context.Context //nolint:containedctx // ends with the link that it belongs to
@@ -31,7 +24,7 @@ type command struct {
 
 // send drops a report that a broken link cannot carry: registering on the next one says it again.
 func (s *session) send(r resources.AgentReport) {
-	if err := s.conn.SendBody(s.ctx, frameReport, frameVersion, r); err != nil {
+	if err := s.conn.SendBody(s.ctx, resources.AgentFrameReport, resources.AgentFrameVersion, r); err != nil {
 		s.end(err)
 	}
 }
@@ -50,8 +43,8 @@ func (l *life) serve(ctx context.Context, conn *link.Conn) error {
 		if err := conn.Recv(ctx, &f); err != nil {
 			return err
 		}
-		if f.Type != frameCommand || f.Version != frameVersion {
-			return fmt.Errorf("the server sent frame %s version %d; %s version %d is known", f.Type, f.Version, frameCommand, frameVersion)
+		if f.Type != resources.AgentFrameCommand || f.Version != resources.AgentFrameVersion {
+			return fmt.Errorf("the server sent frame %s version %d; %s version %d is known", f.Type, f.Version, resources.AgentFrameCommand, resources.AgentFrameVersion)
 		}
 		c := command{session: s}
 		if err := f.Decode(&c.command); err != nil {

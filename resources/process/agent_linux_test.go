@@ -181,7 +181,7 @@ func TestOnlyAgentsMayRegister(t *testing.T) {
 	}
 	defer c.Close()
 	report := resources.AgentReport{Type: resources.AgentRegister, Info: &resources.AgentInfo{ID: "local"}}
-	if err := c.SendBody(t.Context(), process.FrameReport, process.FrameVersion, report); err != nil {
+	if err := c.SendBody(t.Context(), resources.AgentFrameReport, resources.AgentFrameVersion, report); err != nil {
 		t.Fatal(err)
 	}
 	var frame link.Frame

@@ -12,13 +12,6 @@ import (
 	"github.com/weir-project/weir/resources"
 )
 
-// The frames between agent and server, and the version of their bodies.
-const (
-	FrameReport  = "report"  // resources.AgentReport
-	FrameCommand = "command" // resources.AgentCommand
-	FrameVersion = 1
-)
-
 // Config of a process agent.
 type Config struct {
 	Dir        string              // absolute; made 0700 where it is missing

@@ -24,7 +24,7 @@ type command struct {
 
 // send drops a report that a broken link cannot carry: registering on the next one says it again.
 func (s *session) send(r resources.AgentReport) {
-	if err := s.conn.SendBody(s.ctx, FrameReport, FrameVersion, r); err != nil {
+	if err := s.conn.SendBody(s.ctx, resources.AgentFrameReport, resources.AgentFrameVersion, r); err != nil {
 		s.end(err)
 	}
 }
@@ -35,8 +35,8 @@ func (s *session) receive() (command, error) {
 	if err := s.conn.Recv(s.ctx, &f); err != nil {
 		return command{}, err
 	}
-	if f.Type != FrameCommand || f.Version != FrameVersion {
-		return command{}, fmt.Errorf("the server sent frame %s version %d; %s version %d is known", f.Type, f.Version, FrameCommand, FrameVersion)
+	if f.Type != resources.AgentFrameCommand || f.Version != resources.AgentFrameVersion {
+		return command{}, fmt.Errorf("the server sent frame %s version %d; %s version %d is known", f.Type, f.Version, resources.AgentFrameCommand, resources.AgentFrameVersion)
 	}
 	c := command{session: s}
 	return c, f.Decode(&c.command)

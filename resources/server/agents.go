@@ -14,13 +14,6 @@ import (
 	"github.com/weir-project/weir/resources/master"
 )
 
-// The frames between agent and server; resources/process has the same.
-const (
-	frameReport  = "report"
-	frameCommand = "command"
-	frameVersion = 1
-)
-
 // session is one agent's link.
 type session struct {
 	agent resources.AgentID
@@ -82,7 +75,7 @@ func (s *session) write(ctx context.Context, conn *link.Conn) {
 		case <-ctx.Done():
 			return
 		case c := <-s.out:
-			if err := conn.SendBody(ctx, frameCommand, frameVersion, c); err != nil {
+			if err := conn.SendBody(ctx, resources.AgentFrameCommand, resources.AgentFrameVersion, c); err != nil {
 				s.end(err)
 				return
 			}
@@ -97,8 +90,8 @@ func (m *Master) receive(ctx context.Context, s *session, conn *link.Conn) error
 		if err := conn.Recv(ctx, &f); err != nil {
 			return err
 		}
-		if f.Type != frameReport || f.Version != frameVersion {
-			return fmt.Errorf("agent %s sent frame %s version %d; %s version %d is known", s.agent, f.Type, f.Version, frameReport, frameVersion)
+		if f.Type != resources.AgentFrameReport || f.Version != resources.AgentFrameVersion {
+			return fmt.Errorf("agent %s sent frame %s version %d; %s version %d is known", s.agent, f.Type, f.Version, resources.AgentFrameReport, resources.AgentFrameVersion)
 		}
 		var report resources.AgentReport
 		if err := f.Decode(&report); err != nil {
